@@ -1,0 +1,34 @@
+/*
+ * HTTP/JSON over libmicrohttpd (api.md): turns requests into node_* calls and replies into JSON. A request
+ * that waits is suspended and resumed by its number; one thread, one loop.
+ */
+#ifndef ASSENT_API_H
+#define ASSENT_API_H
+
+#include <uv.h>
+
+#include "assent/request.h"
+
+struct node;
+struct api;
+
+struct api_config {
+    char listen[256];            /* "127.0.0.1:7480"; port 0 takes a free one */
+    uint32_t connections_max;    /* 0: 10000 */
+    size_t body_bytes_max;       /* 0: AS_BODY_BYTES_MAX */
+    uint32_t idle_timeout_s;     /* 0: 120 */
+    uint32_t timeout_ms_default; /* of a transaction; 0: AS_TIMEOUT_MS_DEFAULT */
+    const char *version;
+};
+
+as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t *loop, struct node *node,
+               uint16_t *ret_port, char ret_error[256]) AS_MUSTCHECK;
+/* env->client_reply */
+void api_reply(struct api *api, uint64_t client, const struct as_reply *reply);
+/* The turn ends: resumes what was answered and lets libmicrohttpd write. */
+void api_turn_end(struct api *api);
+/* No new connections; waiting requests are still answered. True when none is open or waiting. */
+bool api_drain(struct api *api);
+void api_free(struct api *api);
+
+#endif

@@ -1,0 +1,145 @@
+/*
+ * The decision log on disk: where a decision is made durable (protocol.md, "Decision log on disk").
+ *
+ * Pure: opening uses the blocking `struct as_disk`; running is `log_step`, which asks for disk operations
+ * and is told when they are done. One write is in flight at a time; what is appended meanwhile gathers and
+ * goes with the next (group commit).
+ *
+ * A record is an ENTRY (index, term, log time, type, payload: opaque here), a VOTE (Raft's hard state: term
+ * and who was voted for), or a MARK (says only: everything before me is durable). Every record says up to
+ * which position the log was known durable when it was written; that tells a torn tail from corruption.
+ */
+#ifndef ASSENT_LOG_H
+#define ASSENT_LOG_H
+
+#include "assent/attempt.h"
+#include "assent/disk.h"
+#include "assent/trace.h"
+
+#define LOG_FORMAT_VERSION 1
+
+struct log;
+
+struct log_config {
+    char cluster[AS_CLUSTER_LEN_MAX + 1];
+    uint64_t incarnation; /* 0 at log_open: whatever the directory says */
+    uint64_t node;
+    uint64_t segment_bytes;        /* 0: AS_SEGMENT_BYTES */
+    uint32_t mark_ms;              /* 0: 100 */
+    uint32_t full_retry_ms;        /* 0: 1000: how often a failed creation of a segment is tried again */
+    bool read_only;                /* verify and dump: nothing is repaired */
+};
+
+struct log_entry {
+    uint64_t index;
+    uint64_t term;
+    int64_t time_ms;
+    uint8_t type; /* of the table's records; opaque */
+    struct as_bytes payload;
+};
+
+/* What opening hands over, in order: the newest snapshot's chunks, then entries behind it, and votes. */
+struct log_replay {
+    void *ctx;
+    as_err (*snapshot)(void *ctx, struct as_bytes chunk, bool last);
+    as_err (*entry)(void *ctx, const struct log_entry *entry);
+    as_err (*vote)(void *ctx, uint64_t term, uint64_t voted_for);
+};
+
+/* What was found. On an error `detail` names file and offset and says what to do. */
+struct log_report {
+    uint64_t incarnation;
+    uint64_t node;
+    char cluster[AS_CLUSTER_LEN_MAX + 1];
+    uint64_t snapshot_index, snapshot_term; /* 0: none */
+    uint64_t first_index, last_index, last_term; /* of entries behind the snapshot; first 0: none */
+    uint64_t vote_term, voted_for;
+    int64_t last_time_ms;
+    uint32_t segments;
+    uint64_t records;
+    uint64_t cut_bytes; /* of a torn tail */
+    char detail[512];
+};
+
+/* Makes the log of a new node in an empty directory. EXISTS: it is not empty. */
+as_err log_bootstrap(const struct log_config *config, const struct as_disk *disk) AS_MUSTCHECK;
+
+/*
+ * Scans, repairs a torn tail, replays. NOTFOUND: no log here. CORRUPT, FOREIGN, VERSION: refuses, and nothing
+ * was changed; `ret_report->detail` tells where and what to do. `ret_report` is filled in as far as known.
+ */
+as_err log_open(struct log **ret_log, const struct log_config *config, const struct as_disk *disk,
+                const struct log_replay *replay, struct log_report *ret_report) AS_MUSTCHECK;
+void log_free(struct log *log);
+
+enum log_event_kind {
+    LOG_APPEND,    /* gather one record; nothing is written before FLUSH */
+    LOG_VOTE,      /* gather a VOTE record */
+    LOG_FLUSH,     /* the turn ends: write what gathered, unless a write is in flight */
+    LOG_DISK_DONE, /* `ticket` ended with `err` */
+    LOG_TIMER,
+    LOG_SNAPSHOT_BEGIN, /* of the table at index, term: at most the durable index */
+    LOG_SNAPSHOT_CHUNK, /* copied; only after effect `snapshot_wants_chunk` */
+    LOG_SNAPSHOT_GIVE_UP,
+};
+
+struct log_event {
+    enum log_event_kind kind;
+    as_time now;
+    union {
+        struct {
+            struct log_entry entry; /* index must be last_index + 1 */
+            bool forced;            /* new work: refused with NOSPACE when the log is nearly full */
+        } append;
+        struct {
+            uint64_t term, voted_for;
+        } vote;
+        struct {
+            uint64_t ticket;
+            as_err err;
+        } disk_done;
+        struct {
+            uint64_t index, term;
+        } snapshot;
+        struct {
+            struct as_bytes bytes;
+            bool last;
+        } chunk;
+    };
+};
+
+/* Belongs to the log until its next step; the ops and their bytes until each is done. */
+struct log_effects {
+    const struct as_disk_op *ops;
+    size_t op_count;
+    uint64_t written_seq;   /* APPEND, VOTE: the write sequence number that this record belongs to */
+    uint64_t persisted_seq; /* everything up to this number is durable (grows; contract 4) */
+    uint64_t persisted_index;
+    bool full;              /* new work is refused now; recovers by itself */
+    bool snapshot_wants_chunk;
+    uint64_t snapshot_done; /* index of a snapshot that just became the newest; 0: none */
+    const struct as_trace *traces;
+    size_t trace_count;
+    const char *fatal;      /* NULL, or why the process must end now: a sync or write failed */
+};
+
+/*
+ * NOSPACE: a forced record is refused, the disk is full. TOOBIG: over AS_RECORD_BYTES_MAX. NOMEM. In all
+ * three nothing changed. A snapshot that fails for want of space is given up (traced), never fatal.
+ */
+as_err log_step(struct log *log, const struct log_event *event,
+                struct log_effects *ret_effects) AS_MUSTCHECK;
+as_time log_deadline(const struct log *log);
+
+uint64_t log_last_index(const struct log *log);
+uint64_t log_persisted_index(const struct log *log);
+/* Bytes of entries behind the newest snapshot: the node snapshots when they pass its limit. */
+uint64_t log_bytes_since_snapshot(const struct log *log);
+
+struct log_counts {
+    uint64_t records, bytes, syncs, segments, snapshots;
+    uint32_t batch_records_last;
+};
+void log_count(const struct log *log, struct log_counts *ret);
+
+#endif

@@ -1,0 +1,102 @@
+/*
+ * One coordinator node: owns the transaction core, the log and the agents' sessions. Pure: speaks only to
+ * `struct as_env`. The API calls it, the shell feeds it; every answer to a client goes through
+ * env->client_reply.
+ *
+ * The way of a decision:  txn (takes it) -> propose -> log (durable) -> apply -> txn -> agents.
+ * Raft's place is between propose and apply: a lone node is a group of one, whose majority is itself.
+ */
+#ifndef ASSENT_NODE_H
+#define ASSENT_NODE_H
+
+#include "assent/env.h"
+#include "assent/wire.h"
+#include "coordinator/log/log.h"
+#include "coordinator/txn/txn.h"
+
+struct node;
+
+struct node_config {
+    struct log_config log;  /* cluster, node id, segment size */
+    struct txn_config txn;
+    uint64_t snapshot_bytes;  /* 0: 64 MiB: a snapshot is taken when so much was logged since the last one */
+    uint32_t ping_ms;         /* 0: 1000: silence after which a session is pinged; closed after five times that */
+};
+
+/* Reads the directory through `disk`; see log_open for errors. Then node_start. */
+as_err node_open(struct node **ret_node, const struct node_config *config, const struct as_disk *disk,
+                 struct as_env *env, const struct as_env_ops *ops,
+                 struct log_report *ret_report) AS_MUSTCHECK;
+void node_free(struct node *node);
+/* Begins a new term; leads once its NOOP is durable. */
+void node_start(struct node *node);
+
+/* --- The shell's calls --- */
+void node_on_accepted(struct node *node, uint64_t connection, const char *peer);
+void node_on_bytes(struct node *node, uint64_t connection, struct as_bytes bytes);
+void node_on_closed(struct node *node, uint64_t connection, as_err err);
+void node_on_disk_done(struct node *node, uint64_t ticket, as_err err);
+void node_on_timer(struct node *node);
+/* Once at the end of every turn of the loop: writes what gathered, arms the timer. */
+void node_turn_end(struct node *node);
+/* True when every transaction in flight waits for the log write being started: nothing else could run
+ * meanwhile, so the shell may sync in place instead of waking its helper thread. */
+bool node_waits_for_log(const struct node *node);
+/* No new transactions; true when none is undecided. */
+bool node_drain(struct node *node);
+
+/* --- The API's calls: `client` is answered once through env->client_reply, perhaps from inside the call --- */
+void node_submit(struct node *node, uint64_t client, const struct as_submit *submit);
+void node_get(struct node *node, uint64_t client, const char *id, uint32_t wait_ms);
+void node_acknowledge(struct node *node, uint64_t client, const char *id, uint32_t branch,
+                      struct as_bytes who, struct as_bytes why);
+void node_forget(struct node *node, uint64_t client);
+
+/* --- Looking in; nothing of it changes the node, views are borrowed for the callback --- */
+void node_list(struct node *node, const struct txn_list_query *query,
+               void (*each)(void *ctx, const struct as_txn_view *view), void *ctx,
+               uint64_t *ret_next);
+
+struct node_agent_view {
+    const char *name;
+    const char *peer;
+    bool up;
+    const char *detail;
+    const struct as_wire_participant *facts; /* its byte fields are empty: see detail */
+    const struct as_wire_status *status;     /* last scan */
+    const char *oldest_gid;                  /* "" if none */
+};
+struct node_participant_view {
+    struct txn_participant_view txn;
+    uint32_t agent_count;
+    const struct node_agent_view *agents;
+};
+/* `name` NULL: all of them, by name. */
+void node_participants(struct node *node, const char *name,
+                       void (*each)(void *ctx, const struct node_participant_view *view), void *ctx);
+
+struct node_info {
+    const char *cluster;
+    uint64_t incarnation, node_id, term, last_index, applied_index, persisted_index, snapshot_index;
+    bool leading;   /* this node's NOOP is applied */
+    bool disk_full;
+    bool draining;
+    uint32_t sessions;
+};
+void node_info(const struct node *node, struct node_info *ret);
+
+/* Histograms of the whole path, nanoseconds unless said otherwise; see assent/hist.h. */
+struct as_hist;
+struct node_metrics {
+    struct txn_counts txn;
+    struct log_counts log;
+    uint64_t submits, votes_yes, votes_no, acks, inquiries, frames_in, frames_out, wire_errors;
+    const struct as_hist *sync_ns;        /* log write + sync */
+    const struct as_hist *batch_records;  /* records per sync */
+    const struct as_hist *prepare_ns;     /* submit until the last vote */
+    const struct as_hist *decide_ns;      /* last vote until applied */
+    const struct as_hist *finish_ns;      /* applied until every branch acknowledged: phase-two lag */
+};
+void node_metrics(const struct node *node, struct node_metrics *ret);
+
+#endif

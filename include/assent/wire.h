@@ -1,0 +1,188 @@
+/*
+ * The link between agent and node: checksummed frames with one flat message each.
+ *
+ * Frame: u32 payload length, u8 type, u8 wire version, u16 zero, u64 XXH3 of these eight bytes and the
+ * payload; then the payload. A frame that fails any check ends the session: after it nothing on that
+ * byte stream can be trusted, and ending a session is always safe (R2).
+ *
+ * A participant is named once per session, in PARTICIPANT, with a slot number that the other messages use.
+ */
+#ifndef ASSENT_WIRE_H
+#define ASSENT_WIRE_H
+
+#include "assent/buf.h"
+#include "assent/pgop.h"
+#include "assent/reason.h"
+
+#define AS_WIRE_VERSION 1
+#define AS_FRAME_HEADER_LEN 16
+
+enum as_wire_type {
+    AS_WIRE_HELLO = 1,    /* agent: who I am */
+    AS_WIRE_WELCOME,      /* node: accepted; my cluster and incarnation */
+    AS_WIRE_REFUSE,       /* node: not accepted, and why; then it closes */
+    AS_WIRE_LEADER,       /* node: I lead `term` and have applied its NOOP (R3, R5) */
+    AS_WIRE_PARTICIPANT,  /* agent: this slot is this participant, up or down, with its facts */
+    AS_WIRE_ROTATE,       /* node: your identity counter went back: write a new token (R7) */
+    AS_WIRE_STATUS,       /* agent: what the scan of a participant saw (R6) */
+    AS_WIRE_EXECUTE,      /* node: run this branch, then prepare and vote */
+    AS_WIRE_VOTE,         /* agent: yes, no, ready or read-only (R2, R10) */
+    AS_WIRE_READ_FINISH,  /* node: all other votes are in; commit the read-only branch (R10) */
+    AS_WIRE_COMMIT,       /* node: the decision is in the log (R1) */
+    AS_WIRE_ABORT,        /* node: presumed or decided abort */
+    AS_WIRE_ACK,          /* agent: what became of a branch that was told to commit or abort */
+    AS_WIRE_INQUIRE,      /* agent: what about this prepared branch? (R6) */
+    AS_WIRE_ANSWER,       /* node: pending or unknown (commit and abort have their own messages) */
+    AS_WIRE_PING,         /* either side, when nothing was sent for a while */
+    AS_WIRE_PONG,
+    AS_WIRE_TYPE_END,
+};
+
+enum as_vote {
+    AS_VOTE_NO = 1,
+    AS_VOTE_YES,       /* prepared, with xid and identity (R7) */
+    AS_VOTE_READY,     /* read-only branch has run; its transaction is open, its results are here (R10) */
+    AS_VOTE_READ_ONLY, /* its COMMIT succeeded */
+};
+
+enum as_ack {
+    AS_ACK_COMMITTED = 1,
+    AS_ACK_ABORTED,
+    AS_ACK_HEURISTIC_ABORT,  /* told to commit, but somebody rolled it back */
+    AS_ACK_HEURISTIC_COMMIT, /* told to abort, but somebody committed it */
+    AS_ACK_LOST_PREPARE,     /* the database bears another identity than at the vote */
+    AS_ACK_UNVERIFIED,       /* the database cannot tell any more */
+    AS_ACK_RETRY,            /* not now (down, busy, in progress): send it again later */
+};
+
+enum as_answer {
+    AS_ANSWER_PENDING = 1, /* undecided here: keep it, ask again */
+    AS_ANSWER_UNKNOWN,     /* below the horizon: an operator resolves it (R6) */
+};
+
+/* Which branch of which attempt, at which participant of this session. */
+struct as_wire_branch {
+    uint16_t slot;
+    uint32_t number;
+    struct as_attempt attempt;
+};
+
+struct as_wire_hello {
+    uint64_t agent_id;    /* random at each start of the process */
+    uint64_t incarnation; /* the one it knows from earlier sessions; 0: none yet */
+    struct as_bytes cluster;
+    struct as_bytes name; /* for people */
+};
+
+struct as_wire_welcome {
+    uint64_t node_id;
+    uint64_t incarnation;
+    struct as_bytes cluster;
+};
+
+struct as_wire_participant {
+    uint16_t slot;
+    bool up;
+    struct as_bytes name;
+    struct as_identity identity;
+    uint64_t counter;        /* grows at every start of an agent on this database */
+    uint64_t system_id;
+    uint32_t timeline;
+    uint32_t server_version; /* 150018 */
+    uint32_t prepared_max;   /* max_prepared_transactions */
+    uint16_t connections;
+    enum as_proof proof;
+    struct as_bytes detail;  /* why it is down, or warnings of the preflight; may be empty */
+};
+
+struct as_wire_status {
+    uint16_t slot;
+    uint32_t slots_used;      /* of max_prepared_transactions, by anybody */
+    uint32_t prepared;        /* ours: this cluster and incarnation, this database */
+    uint32_t in_doubt;        /* ours, prepared longer than the grace time and still without an answer */
+    uint32_t orphaned;        /* ours, answered unknown */
+    uint32_t foreign;         /* not ours, in this database */
+    uint32_t queued;          /* branches waiting for a connection or a slot */
+    int64_t oldest_age_ms;    /* of ours; 0: none */
+    struct as_bytes oldest_gid;
+};
+
+struct as_wire_execute {
+    struct as_wire_branch branch;
+    uint32_t timeout_ms;
+    struct as_bytes id;
+    struct as_bytes work; /* assent/work.h; says too whether it is read-only */
+};
+
+struct as_wire_vote {
+    struct as_wire_branch branch;
+    enum as_vote vote;
+    uint64_t xid; /* YES: pg_current_xact_id() */
+    struct as_identity identity;
+    struct as_bytes results; /* YES and READY */
+    enum as_reason_code code; /* NO: these and the message */
+    int32_t statement;
+    char sqlstate[6];
+    struct as_bytes message;
+};
+
+/* COMMIT and ABORT. In an ABORT xid may be 0: not known to the node. */
+struct as_wire_decision {
+    struct as_wire_branch branch;
+    uint64_t xid;
+    struct as_identity identity;
+    struct as_bytes id;
+};
+
+struct as_wire_ack {
+    struct as_wire_branch branch;
+    enum as_ack ack;
+    struct as_bytes message;
+};
+
+struct as_wire_inquire {
+    struct as_wire_branch branch;
+    struct as_bytes id;
+};
+
+struct as_wire_answer {
+    struct as_wire_branch branch;
+    enum as_answer answer;
+};
+
+struct as_wire_msg {
+    enum as_wire_type type;
+    union {
+        struct as_wire_hello hello;
+        struct as_wire_welcome welcome;
+        struct as_bytes refuse; /* text */
+        uint64_t term;          /* LEADER */
+        struct as_wire_participant participant;
+        struct {
+            uint16_t slot;
+            uint64_t counter; /* the one the cluster remembers */
+        } rotate;
+        struct as_wire_status status;
+        struct as_wire_execute execute;
+        struct as_wire_vote vote;
+        struct as_wire_branch read_finish;
+        struct as_wire_decision decision; /* COMMIT, ABORT */
+        struct as_wire_ack ack;
+        struct as_wire_inquire inquire;
+        struct as_wire_answer answer;
+        uint64_t ping; /* PING, PONG: echoed */
+    };
+};
+
+/* Appends one frame; on failure (the buf's sticky error) the buf is as it was before, and in error. */
+void as_wire_put(struct as_buf *buf, const struct as_wire_msg *msg);
+
+/*
+ * Takes the first frame of `bytes`. OK: *ret_msg borrows from bytes, *ret_used is the frame's length.
+ * AGAIN: more bytes are needed. MALFORMED, CHECKSUM, VERSION, TOOBIG: end the session.
+ */
+as_err as_wire_take(struct as_bytes bytes, struct as_wire_msg *ret_msg, size_t *ret_used) AS_MUSTCHECK;
+
+const char *as_wire_type_text(enum as_wire_type type);
+
+#endif
