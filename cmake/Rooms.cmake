@@ -17,7 +17,7 @@ endfunction()
 # Flags that every target of ours has.
 function(as_flags target)
   target_compile_options(${target} PRIVATE ${AS_WARNINGS} -fno-omit-frame-pointer)
-  target_compile_definitions(${target} PRIVATE _GNU_SOURCE)
+  target_compile_definitions(${target} PRIVATE _GNU_SOURCE AS_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR})
   if(AS_CRASH_POINTS)
     target_compile_definitions(${target} PUBLIC AS_CRASH_POINTS)
