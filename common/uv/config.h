@@ -1,6 +1,15 @@
 /*
- * INI files (inih) with a table of known keys: an unknown section or key, a value out of range, a key given
- * twice or a missing required one is an error that names file and line and says what is allowed.
+ * INI files with a table of known keys: an unknown section or key, a value out of range, a key
+ * given twice or a missing required one is an error that names file and line and says what is
+ * allowed.
+ *
+ *   # a comment, as is a line that begins with ";"
+ *   [section]
+ *   key = value     ; and so is the rest of a line after a space and ";"
+ *
+ * A value stands on one line; spaces around it do not count. A bool is yes, no, true, false, on or
+ * off. Not inih: Debian's cuts lines at 199 bytes and section names at 49, in silence, and tells a
+ * handler no line.
  */
 #ifndef ASSENT_UV_CONFIG_H
 #define ASSENT_UV_CONFIG_H
@@ -17,12 +26,13 @@ struct config_key {
     size_t size;         /* of a TEXT field */
     uint64_t min, max;   /* of a NUMBER */
     const char *choices; /* of a CHOICE: "a|b|c"; the field gets the position */
-    bool required;
+    bool required;       /* of a "name." section: in each of them */
 };
 
 /*
- * For a "name." section, `target_of` gives the struct for that name (a new one at its first key), or NULL with
- * a message in ret_error. NULL function: there are no such sections.
+ * For a "name." section, `target_of` gives the struct for that name (a new one at its first
+ * mention), or NULL with a message in ret_error; it is called once more for each key. `section` is
+ * the one of the table ("name."). NULL function: there are no such sections.
  */
 struct config_schema {
     const struct config_key *keys;
@@ -32,6 +42,9 @@ struct config_schema {
     void *ctx;
 };
 
-as_err config_read(const char *path, const struct config_schema *schema, char ret_error[512]) AS_MUSTCHECK;
+/* NOTFOUND: no such file. INVALID: what ret_error says. IO, NOMEM. The targets may be half filled
+ * in then. */
+as_err config_read(const char *path, const struct config_schema *schema,
+                   char ret_error[512]) AS_MUSTCHECK;
 
 #endif
