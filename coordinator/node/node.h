@@ -1,10 +1,11 @@
 /*
- * One coordinator node: owns the transaction core, the log and the agents' sessions. Pure: speaks only to
- * `struct as_env`. The API calls it, the shell feeds it; every answer to a client goes through
- * env->client_reply.
+ * One coordinator node: owns the transaction core, the log and the agents' sessions. Pure: speaks
+ * only to `struct as_env`. The API calls it, the shell feeds it; every answer to a client goes
+ * through env->client_reply.
  *
  * The way of a decision:  txn (takes it) -> propose -> log (durable) -> apply -> txn -> agents.
- * Raft's place is between propose and apply: a lone node is a group of one, whose majority is itself.
+ * Raft's place is between propose and apply: a lone node is a group of one, whose majority is
+ * itself.
  */
 #ifndef ASSENT_NODE_H
 #define ASSENT_NODE_H
@@ -17,15 +18,17 @@
 struct node;
 
 struct node_config {
-    struct log_config log;  /* cluster, node id, segment size */
+    struct log_config log; /* cluster, node id, segment size */
     struct txn_config txn;
-    uint64_t snapshot_bytes;  /* 0: 64 MiB: a snapshot is taken when so much was logged since the last one */
-    uint32_t ping_ms;         /* 0: 1000: silence after which a session is pinged; closed after five times that */
+    uint64_t snapshot_bytes; /* 0: 64 MiB: a snapshot is taken when so much was logged since the
+                                last one */
+    uint32_t ping_ms; /* 0: 1000: silence after which a session is pinged; closed after five times
+                         that */
 };
 
 /* Reads the directory through `disk`; see log_open for errors. Then node_start. */
-as_err node_open(struct node **ret_node, const struct node_config *config, const struct as_disk *disk,
-                 struct as_env *env, const struct as_env_ops *ops,
+as_err node_open(struct node **ret_node, const struct node_config *config,
+                 const struct as_disk *disk, struct as_env *env, const struct as_env_ops *ops,
                  struct log_report *ret_report) AS_MUSTCHECK;
 void node_free(struct node *node);
 /* Begins a new term; leads once its NOOP is durable. */
@@ -39,13 +42,14 @@ void node_on_disk_done(struct node *node, uint64_t ticket, as_err err);
 void node_on_timer(struct node *node);
 /* Once at the end of every turn of the loop: writes what gathered, arms the timer. */
 void node_turn_end(struct node *node);
-/* True when every transaction in flight waits for the log write being started: nothing else could run
- * meanwhile, so the shell may sync in place instead of waking its helper thread. */
+/* True when every transaction in flight waits for the log write being started: nothing else could
+ * run meanwhile, so the shell may sync in place instead of waking its helper thread. */
 bool node_waits_for_log(const struct node *node);
 /* No new transactions; true when none is undecided. */
 bool node_drain(struct node *node);
 
-/* --- The API's calls: `client` is answered once through env->client_reply, perhaps from inside the call --- */
+/* --- The API's calls: `client` is answered once through env->client_reply, perhaps from inside the
+ * call --- */
 void node_submit(struct node *node, uint64_t client, const struct as_submit *submit);
 void node_get(struct node *node, uint64_t client, const char *id, uint32_t wait_ms);
 void node_acknowledge(struct node *node, uint64_t client, const char *id, uint32_t branch,
@@ -73,12 +77,13 @@ struct node_participant_view {
 };
 /* `name` NULL: all of them, by name. */
 void node_participants(struct node *node, const char *name,
-                       void (*each)(void *ctx, const struct node_participant_view *view), void *ctx);
+                       void (*each)(void *ctx, const struct node_participant_view *view),
+                       void *ctx);
 
 struct node_info {
     const char *cluster;
     uint64_t incarnation, node_id, term, last_index, applied_index, persisted_index, snapshot_index;
-    bool leading;   /* this node's NOOP is applied */
+    bool leading; /* this node's NOOP is applied */
     bool disk_full;
     bool draining;
     uint32_t sessions;
@@ -91,11 +96,11 @@ struct node_metrics {
     struct txn_counts txn;
     struct log_counts log;
     uint64_t submits, votes_yes, votes_no, acks, inquiries, frames_in, frames_out, wire_errors;
-    const struct as_hist *sync_ns;        /* log write + sync */
-    const struct as_hist *batch_records;  /* records per sync */
-    const struct as_hist *prepare_ns;     /* submit until the last vote */
-    const struct as_hist *decide_ns;      /* last vote until applied */
-    const struct as_hist *finish_ns;      /* applied until every branch acknowledged: phase-two lag */
+    const struct as_hist *sync_ns;       /* log write + sync */
+    const struct as_hist *batch_records; /* records per sync */
+    const struct as_hist *prepare_ns;    /* submit until the last vote */
+    const struct as_hist *decide_ns;     /* last vote until applied */
+    const struct as_hist *finish_ns; /* applied until every branch acknowledged: phase-two lag */
 };
 void node_metrics(const struct node *node, struct node_metrics *ret);
 

@@ -1,0 +1,325 @@
+/*
+ * The node: opening, what the loop calls, and the effects of the transaction core.
+ *
+ * Fault model: everything outside may be lost, late or repeated; a crash at any line leaves what
+ * the log holds, and node_open makes the same table of it again.
+ */
+#include "coordinator/node/node.h"
+
+#include <string.h>
+
+#include "assent/alloc.h"
+#include "assent/crash.h"
+#include "coordinator/node/internal.h"
+
+#define SNAPSHOT_BYTES_DEFAULT (64ull << 20)
+#define PING_MS_DEFAULT 1000
+/* What may wait between proposal and application: far more than AS_UNDECIDED_MAX records need. */
+#define PROPOSED_BYTES_MAX (1ull << 30)
+
+void node_trace(struct node *node, const struct as_trace *trace)
+{
+    node->ops->trace(node->env, trace);
+}
+
+void node_fail(struct node *node, const char *why)
+{
+    if (node->failed)
+        return;
+    node->failed = true;
+    node->ops->fatal(node->env, why);
+}
+
+/* --- Opening --- */
+
+static as_err replay_snapshot(void *ctx, struct as_bytes chunk, bool last)
+{
+    struct node *node = ctx;
+
+    return txn_restore(node->txn, chunk, last);
+}
+
+static as_err replay_entry(void *ctx, const struct log_entry *entry)
+{
+    struct node *node = ctx;
+    struct txn_effects effects;
+    struct txn_event event = {
+        .kind = TXN_APPLY,
+        .now = node->ops->now(node->env),
+        .wall_ms = node->ops->wall_ms(node->env),
+        .entry = {entry->index, entry->term, entry->time_ms, entry->type, entry->payload},
+    };
+
+    /* Nobody leads yet: the table folds the entry and has nothing to say of it but traces. */
+    return txn_step(node->txn, &event, &effects);
+}
+
+static as_err replay_vote(void *ctx, uint64_t term, uint64_t voted_for)
+{
+    struct node *node = ctx;
+
+    (void)voted_for;
+    if (term > node->term)
+        node->term = term;
+    return AS_OK;
+}
+
+static as_err open_parts(struct node *node, const struct as_disk *disk)
+{
+    struct log_replay replay = {node, replay_snapshot, replay_entry, replay_vote};
+    as_err err;
+
+    node->sessions = as_alloc_zero(AS_AGENT_SESSIONS_MAX, sizeof(struct node_session *));
+    if (!node->sessions)
+        return AS_ERR_NOMEM;
+    err = txn_new(&node->txn, &node->config.txn);
+    if (err)
+        return err;
+    return log_open(&node->log, &node->config.log, disk, &replay, &node->report);
+}
+
+as_err node_open(struct node **ret_node, const struct node_config *config,
+                 const struct as_disk *disk, struct as_env *env, const struct as_env_ops *ops,
+                 struct log_report *ret_report)
+{
+    struct node *node = as_alloc_zero(1, sizeof(*node));
+    as_err err;
+
+    if (!node)
+        return AS_ERR_NOMEM;
+    node->config = *config;
+    node->env = env;
+    node->ops = ops;
+    node->timer_at = AS_NEVER;
+    if (node->config.snapshot_bytes == 0)
+        node->config.snapshot_bytes = SNAPSHOT_BYTES_DEFAULT;
+    if (node->config.ping_ms == 0)
+        node->config.ping_ms = PING_MS_DEFAULT;
+    if (node->config.txn.seed == 0)
+        node->config.txn.seed = ops->random(env);
+    as_map_init(&node->session_map);
+    as_buf_init(&node->out, AS_FRAME_BYTES_MAX + AS_FRAME_HEADER_LEN);
+    as_buf_init(&node->proposed_bytes, PROPOSED_BYTES_MAX);
+    as_buf_init(&node->snapshot_chunk, AS_FRAME_BYTES_MAX);
+    err = open_parts(node, disk);
+    *ret_report = node->report;
+    if (err) {
+        node_free(node);
+        return err;
+    }
+    if (node->report.last_term > node->term)
+        node->term = node->report.last_term;
+    if (node->report.snapshot_term > node->term)
+        node->term = node->report.snapshot_term;
+    *ret_node = node;
+    return AS_OK;
+}
+
+void node_free(struct node *node)
+{
+    if (!node)
+        return;
+    node_sessions_free(node);
+    log_free(node->log);
+    txn_free(node->txn);
+    as_buf_close(&node->out);
+    as_buf_close(&node->proposed_bytes);
+    as_buf_close(&node->snapshot_chunk);
+    as_free(node->proposed);
+    as_free(node->refused);
+    as_free(node);
+}
+
+/*
+ * A new term for each start, by the vote of a majority: of one. VOTE and NOOP become durable
+ * together; what was undecided in earlier terms is closed for good by this NOOP (R3). A crash
+ * before that: the next start takes the same or a higher term, and no attempt of this one began.
+ */
+void node_start(struct node *node)
+{
+    struct log_event vote = {.kind = LOG_VOTE};
+
+    node->term++;
+    node->lead_at = node->ops->now(node->env);
+    node->lead_time_ms = node->time_ms = txn_log_time_ms(node->txn);
+    node->ping_at = node->lead_at + (as_time)node->config.ping_ms * AS_MS;
+    vote.vote.term = node->term;
+    vote.vote.voted_for = node->report.node;
+    node_log(node, &vote);
+    node_propose(node, TXN_RECORD_NOOP, false, (struct as_attempt){0, 0},
+                 (struct as_bytes){NULL, 0});
+    if (node->proposed_count == 0)
+        node_fail(node, "the log did not take the first entry of this term");
+    node_turn_end(node);
+}
+
+/* --- The transaction core's effects --- */
+
+static void send_effect(struct node *node, uint64_t session, const struct as_wire_msg *msg)
+{
+    node_send(node, session, msg);
+    if (msg->type == AS_WIRE_EXECUTE)
+        AS_CRASH_POINT_SENT("node.execute.sent");
+    else if (msg->type == AS_WIRE_COMMIT)
+        AS_CRASH_POINT_SENT("node.commit.sent");
+    else if (msg->type == AS_WIRE_ABORT)
+        AS_CRASH_POINT_SENT("node.abort.sent");
+}
+
+/* Where the time goes: the core's traces carry how long the step before took. */
+static void measure(struct node *node, const struct as_trace *trace)
+{
+    if (trace->kind == AS_TRACE_TXN_PROPOSED)
+        as_hist_add(&node->prepare_ns, trace->number);
+    else if (trace->kind == AS_TRACE_TXN_COMMITTED)
+        as_hist_add(&node->decide_ns, trace->number);
+    else if (trace->kind == AS_TRACE_TXN_FINISHED)
+        as_hist_add(&node->finish_ns, trace->number);
+}
+
+static void carry_out(struct node *node, const struct txn_effect *effect)
+{
+    switch (effect->kind) {
+    case TXN_SEND:
+        send_effect(node, effect->send.session, &effect->send.msg);
+        break;
+    case TXN_PROPOSE:
+        node_propose(node, effect->propose.type, effect->propose.forced, effect->propose.attempt,
+                     effect->propose.payload);
+        break;
+    case TXN_REPLY:
+        node->ops->client_reply(node->env, effect->reply.client, &effect->reply.reply);
+        AS_CRASH_POINT_SENT("node.reply.sent");
+        break;
+    case TXN_TRACE:
+        measure(node, &effect->trace);
+        node_trace(node, &effect->trace);
+        break;
+    }
+}
+
+void node_txn(struct node *node, struct txn_event *event)
+{
+    struct txn_effects effects;
+    as_err err;
+
+    if (node->failed)
+        return;
+    event->now = node->ops->now(node->env);
+    event->wall_ms = node->ops->wall_ms(node->env);
+    err = txn_step(node->txn, event, &effects);
+    if (err) {
+        node_fail(node, event->kind == TXN_APPLY ? "a committed entry could not be applied"
+                                                 : "out of memory");
+        return;
+    }
+    for (size_t i = 0; i < effects.count && !node->failed; i++)
+        carry_out(node, &effects.list[i]);
+    while (node->refused_count > 0 && !node->failed) {
+        struct txn_event refused = {.kind = TXN_REFUSED};
+
+        node->refused_count--;
+        refused.refused.attempt = node->refused[node->refused_count].attempt;
+        refused.refused.why = node->refused[node->refused_count].why;
+        node_txn(node, &refused);
+    }
+}
+
+/* --- The loop's calls --- */
+
+void node_on_disk_done(struct node *node, uint64_t ticket, as_err err)
+{
+    struct log_event event = {.kind = LOG_DISK_DONE, .disk_done = {ticket, err}};
+
+    node_log(node, &event);
+}
+
+void node_on_timer(struct node *node)
+{
+    as_time now = node->ops->now(node->env);
+
+    if (node->failed)
+        return;
+    node->timer_at = AS_NEVER; /* it has fired: turn_end arms it anew */
+    if (txn_deadline(node->txn) <= now)
+        node_txn(node, &(struct txn_event){.kind = TXN_TIMER});
+    if (!node->failed && log_deadline(node->log) <= now)
+        node_log(node, &(struct log_event){.kind = LOG_TIMER});
+    if (!node->failed && node->ping_at <= now)
+        node_sessions_ping(node);
+}
+
+static as_time earliest(as_time a, as_time b)
+{
+    return a < b ? a : b;
+}
+
+void node_turn_end(struct node *node)
+{
+    as_time at;
+
+    if (node->failed)
+        return;
+    node_snapshot_if_due(node);
+    node_log(node, &(struct log_event){.kind = LOG_FLUSH});
+    if (node->failed)
+        return;
+    at = earliest(node->ping_at, earliest(txn_deadline(node->txn), log_deadline(node->log)));
+    if (at != node->timer_at) {
+        node->timer_at = at;
+        node->ops->timer_arm(node->env, at);
+    }
+}
+
+bool node_waits_for_log(const struct node *node)
+{
+    struct txn_counts counts;
+
+    if (node->commits_proposed == 0)
+        return false;
+    txn_count(node->txn, &counts);
+    return counts.undecided == node->commits_proposed && counts.unfinished == 0;
+}
+
+bool node_drain(struct node *node)
+{
+    struct txn_counts counts;
+
+    node->draining = true;
+    txn_count(node->txn, &counts);
+    return counts.undecided == 0;
+}
+
+/* --- The API's calls --- */
+
+void node_submit(struct node *node, uint64_t client, const struct as_submit *submit)
+{
+    struct txn_event event = {.kind = TXN_SUBMIT, .submit = {client, submit}};
+
+    node->submits++;
+    if (node->draining || node->failed) {
+        struct as_reply reply = {
+            .refused = true, .refusal = AS_REFUSAL_SHUTTING_DOWN, .id = submit->id};
+
+        node->ops->client_reply(node->env, client, &reply);
+        return;
+    }
+    node_txn(node, &event);
+}
+
+void node_get(struct node *node, uint64_t client, const char *id, uint32_t wait_ms)
+{
+    node_txn(node, &(struct txn_event){.kind = TXN_GET, .get = {client, id, wait_ms}});
+}
+
+void node_acknowledge(struct node *node, uint64_t client, const char *id, uint32_t branch,
+                      struct as_bytes who, struct as_bytes why)
+{
+    node_txn(node, &(struct txn_event){.kind = TXN_ACKNOWLEDGE,
+                                       .acknowledge = {client, id, branch, who, why}});
+}
+
+void node_forget(struct node *node, uint64_t client)
+{
+    node_txn(node, &(struct txn_event){.kind = TXN_FORGET, .client = client});
+}

@@ -1,0 +1,411 @@
+/*
+ * Sessions with agents: bytes in, messages to the transaction core, frames out.
+ *
+ * Fault model: a peer may send anything. A frame or a message that is not right ends the session,
+ * and that is always safe (R2): what had not voted counts as a no, what is prepared is asked about
+ * on the next session.
+ */
+#include <string.h>
+
+#include "assent/alloc.h"
+#include "assent/crash.h"
+#include "coordinator/node/internal.h"
+
+/* A session that stays silent for so many pings is closed. */
+#define SILENT_PINGS_MAX 5
+
+static uint64_t connection_hash(uint64_t connection)
+{
+    return as_hash(&connection, sizeof(connection), 0);
+}
+
+static bool connection_match(const void *owner, uint32_t handle, const void *key)
+{
+    const struct node *node = owner;
+
+    return node->sessions[handle]->connection == *(const uint64_t *)key;
+}
+
+static struct node_session *find(struct node *node, uint64_t connection)
+{
+    uint32_t at = as_map_find(&node->session_map, connection_hash(connection), &connection,
+                              connection_match, node);
+
+    return at == AS_MAP_NONE ? NULL : node->sessions[at];
+}
+
+static void session_free(struct node_session *session)
+{
+    as_buf_close(&session->in);
+    as_free(session->slots);
+    as_free(session);
+}
+
+/* Takes it out of the tables; the core hears of it last, so that nothing is sent to it any more. */
+static void session_end(struct node *node, struct node_session *session, const char *why)
+{
+    uint64_t connection = session->connection;
+    uint32_t at = as_map_find(&node->session_map, connection_hash(connection), &connection,
+                              connection_match, node);
+    struct txn_event event = {.kind = TXN_SESSION_DOWN, .session = connection};
+    bool welcome = session->welcome;
+    uint32_t last = node->session_count - 1;
+
+    node_trace(node, &(struct as_trace){.kind = AS_TRACE_SESSION_DOWN,
+                                        .number = connection,
+                                        .name = session->name[0] ? session->name : session->peer,
+                                        .detail = why});
+    as_map_remove(&node->session_map, connection_hash(connection), at);
+    if (at != last) {
+        uint64_t moved = node->sessions[last]->connection;
+
+        /* Removing made room, so the insert of the moved one needs none. */
+        as_map_remove(&node->session_map, connection_hash(moved), last);
+        node->sessions[at] = node->sessions[last];
+        if (as_map_insert(&node->session_map, connection_hash(moved), at))
+            node_fail(node, "out of memory while moving a session");
+    }
+    node->session_count--;
+    session_free(session);
+    if (welcome)
+        node_txn(node, &event);
+}
+
+/* Ends a session for what its peer sent, and tells both sides why. */
+static void session_refuse(struct node *node, struct node_session *session, const char *why)
+{
+    uint64_t connection = session->connection;
+    struct as_wire_msg msg = {.type = AS_WIRE_REFUSE,
+                              .refuse = {(const uint8_t *)why, strlen(why)}};
+
+    node->wire_errors++;
+    node_trace(node, &(struct as_trace){.kind = AS_TRACE_WIRE_REFUSED,
+                                        .number = connection,
+                                        .name = session->peer,
+                                        .detail = why});
+    node_send(node, connection, &msg);
+    node->ops->net_close(node->env, connection);
+    session_end(node, session, why);
+}
+
+void node_on_accepted(struct node *node, uint64_t connection, const char *peer)
+{
+    struct node_session *session;
+
+    if (node->failed || node->session_count == AS_AGENT_SESSIONS_MAX)
+        goto refuse;
+    session = as_alloc_zero(1, sizeof(*session));
+    if (!session)
+        goto refuse;
+    if (as_map_insert(&node->session_map, connection_hash(connection), node->session_count)) {
+        as_free(session);
+        goto refuse;
+    }
+    session->connection = connection;
+    session->heard_at = node->ops->now(node->env);
+    strncpy(session->peer, peer, NODE_PEER_LEN_MAX);
+    as_buf_init(&session->in, AS_FRAME_BYTES_MAX + AS_FRAME_HEADER_LEN);
+    node->sessions[node->session_count++] = session;
+    return;
+refuse:
+    node_trace(node, &(struct as_trace){.kind = AS_TRACE_WIRE_REFUSED,
+                                        .number = connection,
+                                        .name = peer,
+                                        .detail = "too many agent sessions, or out of memory"});
+    node->ops->net_close(node->env, connection);
+}
+
+void node_on_closed(struct node *node, uint64_t connection, as_err err)
+{
+    struct node_session *session = find(node, connection);
+
+    if (session)
+        session_end(node, session, err ? as_err_text(err) : "closed by the peer");
+}
+
+void node_send(struct node *node, uint64_t session, const struct as_wire_msg *msg)
+{
+    as_buf_clear(&node->out);
+    as_wire_put(&node->out, msg);
+    if (node->out.err) {
+        /* Out of memory. A lost message is always allowed, but not a gap in the stream's order: end
+         * it. */
+        node->ops->net_close(node->env, session);
+        node_on_closed(node, session, node->out.err);
+        return;
+    }
+    node->frames_out++;
+    node->ops->net_send(node->env, session, as_buf_bytes(&node->out));
+}
+
+/* --- Messages --- */
+
+static void copy_text(char *ret, size_t size, struct as_bytes text)
+{
+    size_t len = text.len < size - 1 ? text.len : size - 1;
+
+    if (len > 0)
+        memcpy(ret, text.data, len);
+    ret[len] = 0;
+}
+
+/* NULL, or why this agent cannot be served. */
+static const char *hello_refusal(const struct node *node, const struct as_wire_hello *hello)
+{
+    const char *cluster = node->report.cluster;
+
+    if (hello->cluster.len != strlen(cluster) ||
+        memcmp(hello->cluster.data, cluster, hello->cluster.len) != 0)
+        return "this agent is configured for another cluster";
+    if (hello->incarnation != 0 && hello->incarnation != node->report.incarnation)
+        return "this agent has served another incarnation of the cluster; restart it if the "
+               "cluster "
+               "was rebuilt on purpose";
+    return NULL;
+}
+
+static void announce(struct node *node, struct node_session *session)
+{
+    struct as_wire_msg msg = {.type = AS_WIRE_LEADER, .term = node->term};
+
+    if (node->leading && session->welcome)
+        node_send(node, session->connection, &msg);
+}
+
+void node_sessions_announce(struct node *node)
+{
+    for (uint32_t i = node->session_count; i-- > 0;) {
+        if (i < node->session_count) /* sending may end sessions (out of memory) */
+            announce(node, node->sessions[i]);
+    }
+}
+
+static const char *on_hello(struct node *node, struct node_session *session,
+                            const struct as_wire_hello *hello)
+{
+    const char *why = session->welcome ? "HELLO came twice" : hello_refusal(node, hello);
+    struct as_wire_msg msg = {
+        .type = AS_WIRE_WELCOME,
+        .welcome = {.node_id = node->report.node,
+                    .incarnation = node->report.incarnation,
+                    .cluster = {(const uint8_t *)node->report.cluster,
+                                strlen(node->report.cluster)}},
+    };
+    uint64_t connection = session->connection;
+
+    if (why)
+        return why;
+    session->welcome = true;
+    copy_text(session->name, sizeof(session->name), hello->name);
+    node_trace(node, &(struct as_trace){.kind = AS_TRACE_SESSION_UP,
+                                        .number = session->connection,
+                                        .name = session->name,
+                                        .detail = session->peer});
+    node_send(node, connection, &msg);
+    session = find(node, connection); /* sending may have ended it (out of memory) */
+    if (session)
+        announce(node, session);
+    return NULL;
+}
+
+static struct node_slot *slot_of(struct node_session *session, uint16_t number)
+{
+    uint32_t count;
+    void *grown;
+
+    if (number < session->slot_count)
+        return &session->slots[number];
+    if (number >= NODE_SLOTS_MAX)
+        return NULL;
+    count = number + 1u;
+    grown = as_resize(session->slots, count * sizeof(*session->slots));
+    if (!grown)
+        return NULL;
+    session->slots = grown;
+    memset(session->slots + session->slot_count, 0,
+           (count - session->slot_count) * sizeof(*session->slots));
+    session->slot_count = count;
+    return &session->slots[number];
+}
+
+static const char *on_participant(struct node *node, struct node_session *session,
+                                  const struct as_wire_participant *facts)
+{
+    struct node_slot *slot = slot_of(session, facts->slot);
+    bool was_up;
+
+    if (!as_participant_valid((const char *)facts->name.data, facts->name.len))
+        return "PARTICIPANT with a name that is not one";
+    if (!slot)
+        return "PARTICIPANT with a slot over the limit";
+    if (slot->known && (strlen(slot->name) != facts->name.len ||
+                        memcmp(slot->name, facts->name.data, facts->name.len) != 0))
+        return "PARTICIPANT gives a slot another name";
+    was_up = slot->known && slot->up;
+    slot->known = true;
+    slot->up = facts->up;
+    slot->facts = *facts;
+    slot->facts.name = slot->facts.detail = (struct as_bytes){NULL, 0};
+    copy_text(slot->name, sizeof(slot->name), facts->name);
+    copy_text(slot->detail, sizeof(slot->detail), facts->detail);
+    if (was_up != facts->up || !facts->up)
+        node_trace(node, &(struct as_trace){.kind = facts->up ? AS_TRACE_PARTICIPANT_UP
+                                                              : AS_TRACE_PARTICIPANT_DOWN,
+                                            .number = session->connection,
+                                            .name = slot->name,
+                                            .detail = slot->detail});
+    if (facts->up)
+        node_txn(node,
+                 &(struct txn_event){.kind = TXN_SERVE, .serve = {session->connection, facts}});
+    else if (was_up)
+        node_txn(node, &(struct txn_event){.kind = TXN_UNSERVE,
+                                           .unserve = {session->connection, facts->slot}});
+    return NULL;
+}
+
+static const char *on_status(struct node_session *session, const struct as_wire_status *status)
+{
+    struct node_slot *slot;
+
+    if (status->slot >= session->slot_count || !session->slots[status->slot].known)
+        return "STATUS of a slot that was not named";
+    slot = &session->slots[status->slot];
+    slot->status = *status;
+    slot->status.oldest_gid = (struct as_bytes){NULL, 0};
+    copy_text(slot->oldest_gid, sizeof(slot->oldest_gid), status->oldest_gid);
+    return NULL;
+}
+
+/* NULL, or why the session must end. The session may be gone when this returns NULL. */
+static const char *on_message(struct node *node, struct node_session *session,
+                              const struct as_wire_msg *msg)
+{
+    uint64_t id = session->connection;
+
+    if (!session->welcome && msg->type != AS_WIRE_HELLO)
+        return "the first message must be HELLO";
+    switch (msg->type) {
+    case AS_WIRE_HELLO:
+        return on_hello(node, session, &msg->hello);
+    case AS_WIRE_PARTICIPANT:
+        return on_participant(node, session, &msg->participant);
+    case AS_WIRE_STATUS:
+        return on_status(session, &msg->status);
+    case AS_WIRE_VOTE:
+        if (msg->vote.vote == AS_VOTE_NO)
+            node->votes_no++;
+        else
+            node->votes_yes++;
+        node_txn(node, &(struct txn_event){.kind = TXN_VOTE, .vote = {id, &msg->vote}});
+        return NULL;
+    case AS_WIRE_ACK:
+        node->acks++;
+        node_txn(node, &(struct txn_event){.kind = TXN_ACK, .ack = {id, &msg->ack}});
+        return NULL;
+    case AS_WIRE_INQUIRE:
+        node->inquiries++;
+        node_txn(node, &(struct txn_event){.kind = TXN_INQUIRE, .inquire = {id, &msg->inquire}});
+        return NULL;
+    case AS_WIRE_PING:
+        node_send(node, id, &(struct as_wire_msg){.type = AS_WIRE_PONG, .ping = msg->ping});
+        return NULL;
+    case AS_WIRE_PONG:
+        return NULL;
+    default:
+        return "a message that only a node sends";
+    }
+}
+
+/* Takes whole frames off `bytes`; returns what is left of them. The session may be gone: *ret_gone.
+ */
+static struct as_bytes take_frames(struct node *node, struct node_session *session,
+                                   struct as_bytes bytes, bool *ret_gone)
+{
+    uint64_t connection = session->connection;
+    struct as_wire_msg msg;
+    const char *why;
+    size_t used;
+
+    *ret_gone = false;
+    while (bytes.len > 0) {
+        as_err err = as_wire_take(bytes, &msg, &used);
+
+        if (err == AS_ERR_AGAIN)
+            return bytes;
+        if (!err)
+            node->frames_in++;
+        why = err ? as_err_text(err) : on_message(node, session, &msg);
+        /* What the message did may have ended the session (out of memory while answering). */
+        session = find(node, connection);
+        if (!session || node->failed) {
+            *ret_gone = true;
+            return bytes;
+        }
+        if (why) {
+            session_refuse(node, session, why);
+            *ret_gone = true;
+            return bytes;
+        }
+        bytes.data += used;
+        bytes.len -= used;
+    }
+    return bytes;
+}
+
+void node_on_bytes(struct node *node, uint64_t connection, struct as_bytes bytes)
+{
+    struct node_session *session = find(node, connection);
+    struct as_bytes rest;
+    bool gone;
+
+    if (!session || node->failed)
+        return;
+    session->heard_at = node->ops->now(node->env);
+    if (session->in.len == 0) {
+        rest = take_frames(node, session, bytes, &gone);
+        if (!gone && rest.len > 0)
+            as_put_bytes(&session->in, rest.data, rest.len);
+    } else {
+        /* Messages borrow from `in` while they are handled, so it changes only between them. */
+        as_put_bytes(&session->in, bytes.data, bytes.len);
+        if (session->in.err) {
+            session_refuse(node, session, as_err_text(session->in.err));
+            return;
+        }
+        rest = take_frames(node, session, as_buf_bytes(&session->in), &gone);
+        if (!gone)
+            as_buf_consume(&session->in, session->in.len - rest.len);
+    }
+    if (!gone && session->in.err)
+        session_refuse(node, session, as_err_text(session->in.err));
+}
+
+void node_sessions_ping(struct node *node)
+{
+    as_time now = node->ops->now(node->env);
+    as_time every = (as_time)node->config.ping_ms * AS_MS;
+
+    for (uint32_t i = node->session_count; i-- > 0;) {
+        struct node_session *session = i < node->session_count ? node->sessions[i] : NULL;
+        uint64_t connection = session ? session->connection : 0;
+
+        if (!session)
+            continue; /* ending one may end others (out of memory) */
+        if (now - session->heard_at > every * SILENT_PINGS_MAX) {
+            node->ops->net_close(node->env, connection);
+            session_end(node, session, "silent for too long");
+        } else if (session->welcome && now - session->heard_at >= every) {
+            node_send(node, connection,
+                      &(struct as_wire_msg){.type = AS_WIRE_PING, .ping = (uint64_t)now});
+        }
+    }
+    node->ping_at = now + every;
+}
+
+void node_sessions_free(struct node *node)
+{
+    for (uint32_t i = 0; i < node->session_count; i++)
+        session_free(node->sessions[i]);
+    as_free(node->sessions);
+    as_map_close(&node->session_map);
+}
