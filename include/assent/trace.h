@@ -49,7 +49,9 @@ struct as_trace {
     enum as_trace_kind kind;
     struct as_attempt attempt;
     uint32_t branch;
-    uint64_t number;      /* session, node, index or term: what the kind is about */
+    uint64_t number;      /* session, node, index or term: what the kind is about. Nanoseconds in
+                             TXN_PROPOSED (since submit), TXN_COMMITTED (since proposed) and
+                             TXN_FINISHED (since applied) */
     const char *id;       /* transaction */
     const char *name;     /* participant, file or peer */
     const char *detail;   /* free text */
