@@ -21,7 +21,7 @@ struct as_heap {
 
 void as_heap_init(struct as_heap *heap);
 void as_heap_close(struct as_heap *heap);
-/* Makes room for `count` nodes, so that as many inserts cannot fail. */
+/* Makes room for `count` more nodes, so that as many inserts cannot fail. */
 as_err as_heap_reserve(struct as_heap *heap, size_t count) AS_MUSTCHECK;
 /* Inserts or moves the node to `at`; AS_NEVER removes it. NOMEM only for a node that was not in. */
 as_err as_heap_set(struct as_heap *heap, struct as_heap_node *node, as_time at) AS_MUSTCHECK;

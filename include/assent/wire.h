@@ -1,9 +1,9 @@
 /*
  * The link between agent and node: checksummed frames with one flat message each.
  *
- * Frame: u32 payload length, u8 type, u8 wire version, u16 zero, u64 XXH3 of these eight bytes and the
- * payload; then the payload. A frame that fails any check ends the session: after it nothing on that
- * byte stream can be trusted, and ending a session is always safe (R2).
+ * Frame: u32 payload length, u8 type, u8 wire version, u16 zero, u64 XXH3 of the payload seeded with these
+ * eight bytes; then the payload. AS_FRAME_BYTES_MAX counts all of it. A frame that fails any check ends the
+ * session: after it nothing on that byte stream can be trusted, and ending a session is always safe (R2).
  *
  * A participant is named once per session, in PARTICIPANT, with a slot number that the other messages use.
  */
@@ -16,6 +16,7 @@
 
 #define AS_WIRE_VERSION 1
 #define AS_FRAME_HEADER_LEN 16
+#define AS_WIRE_TEXT_MAX 2000 /* texts for people (message, detail, refuse): longer ones are cut by put */
 
 enum as_wire_type {
     AS_WIRE_HELLO = 1,    /* agent: who I am */

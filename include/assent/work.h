@@ -6,13 +6,15 @@
  * over which the body hash of R9 is taken. Results travel the same way back.
  *
  * Every text inside is followed by a NUL that its length does not count, so that a decoder hands out
- * pointers into the bytes which libpq can take as they are.
+ * pointers into the bytes which libpq can take as they are. A NUL inside a text is refused on both sides:
+ * libpq would run the half before it.
  */
 #ifndef ASSENT_WORK_H
 #define ASSENT_WORK_H
 
 #include "assent/base.h"
 #include "assent/buf.h"
+#include "assent/limits.h"
 
 enum as_isolation {
     AS_ISOLATION_READ_COMMITTED = 0,
@@ -28,7 +30,8 @@ struct as_statement {
     uint32_t param_count;
 };
 
-/* Encoding: begin, then per statement its head and its parameters. Failure shows in the buf's error. */
+/* Encoding: begin, then per statement its head and its parameters. Failure shows in the buf's error
+ * (TOOBIG too for a count over its limit, INVALID for a NUL inside a text). */
 void as_work_put_begin(struct as_buf *buf, enum as_isolation isolation, bool read_only,
                        uint32_t statement_count);
 void as_work_put_statement(struct as_buf *buf, struct as_bytes sql, int64_t expect_rows,
@@ -49,7 +52,10 @@ as_err as_work_next_param(struct as_work_reader *reader, struct as_bytes *ret_te
 /* Reads everything once and throws it away: OK means that a full decode cannot fail. */
 as_err as_work_check(struct as_bytes bytes) AS_MUSTCHECK;
 
-/* Results: count of statements, then for each: rows affected, columns, rows of nullable texts. */
+/*
+ * Results: count of statements, then for each: rows affected, columns, rows of nullable texts. Rows without
+ * columns hold nothing and are not kept: their row_count is written as 0, rows_affected tells of them.
+ */
 void as_results_put_begin(struct as_buf *buf, uint32_t statement_count);
 void as_results_put_statement(struct as_buf *buf, int64_t rows_affected, uint32_t column_count,
                               uint32_t row_count);

@@ -1,0 +1,249 @@
+/*
+ * Byte buffer and reader. Fault model: an allocation may fail (sticky NOMEM), a writer may want too
+ * much (sticky TOOBIG), and what is read may be any bytes at all: no length is believed before it
+ * is compared with what is left.
+ */
+#include "assent/buf.h"
+
+#include <string.h>
+
+#include "assent/alloc.h"
+
+#define BUF_CAP_MIN 256
+
+void as_buf_init(struct as_buf *buf, size_t max)
+{
+    *buf = (struct as_buf){.max = max};
+}
+
+void as_buf_close(struct as_buf *buf)
+{
+    if (!buf)
+        return;
+    as_free(buf->data);
+    *buf = (struct as_buf){.max = buf->max};
+}
+
+void as_buf_clear(struct as_buf *buf)
+{
+    buf->len = 0;
+    buf->err = AS_OK;
+}
+
+/* Makes cap at least `need`, which is at most max. */
+static bool buf_grow(struct as_buf *buf, size_t need)
+{
+    size_t cap = buf->cap < BUF_CAP_MIN ? BUF_CAP_MIN : buf->cap;
+    uint8_t *data;
+
+    while (cap < need)
+        cap = cap > buf->max / 2 ? buf->max : cap * 2;
+    if (cap > buf->max)
+        cap = buf->max;
+    data = as_resize(buf->data, cap);
+    if (!data) {
+        buf->err = AS_ERR_NOMEM;
+        return false;
+    }
+    buf->data = data;
+    buf->cap = cap;
+    return true;
+}
+
+uint8_t *as_buf_extend(struct as_buf *buf, size_t len)
+{
+    static uint8_t nothing; /* where zero bytes of an empty buffer may be written */
+    uint8_t *at;
+
+    if (buf->err)
+        return NULL;
+    if (len > buf->max - buf->len) {
+        buf->err = AS_ERR_TOOBIG;
+        return NULL;
+    }
+    if (len > buf->cap - buf->len && !buf_grow(buf, buf->len + len))
+        return NULL;
+    if (!buf->data)
+        return &nothing;
+    at = buf->data + buf->len;
+    buf->len += len;
+    return at;
+}
+
+void as_put_bytes(struct as_buf *buf, const void *data, size_t len)
+{
+    uint8_t *at = as_buf_extend(buf, len);
+
+    if (at && len > 0)
+        memcpy(at, data, len);
+}
+
+void as_put_u8(struct as_buf *buf, uint8_t value)
+{
+    uint8_t *at = as_buf_extend(buf, 1);
+
+    if (at)
+        *at = value;
+}
+
+void as_put_u16(struct as_buf *buf, uint16_t value)
+{
+    uint8_t *at = as_buf_extend(buf, 2);
+
+    if (!at)
+        return;
+    at[0] = (uint8_t)value;
+    at[1] = (uint8_t)(value >> 8);
+}
+
+void as_put_u32(struct as_buf *buf, uint32_t value)
+{
+    uint8_t *at = as_buf_extend(buf, 4);
+
+    for (int i = 0; at && i < 4; i++)
+        at[i] = (uint8_t)(value >> (8 * i));
+}
+
+void as_put_u64(struct as_buf *buf, uint64_t value)
+{
+    uint8_t *at = as_buf_extend(buf, 8);
+
+    for (int i = 0; at && i < 8; i++)
+        at[i] = (uint8_t)(value >> (8 * i));
+}
+
+void as_put_i64(struct as_buf *buf, int64_t value)
+{
+    as_put_u64(buf, (uint64_t)value);
+}
+
+/* False and TOOBIG if `len` passes what its length field can say. */
+static bool length_fits(struct as_buf *buf, size_t len, size_t max)
+{
+    if (len <= max)
+        return true;
+    if (!buf->err)
+        buf->err = AS_ERR_TOOBIG;
+    return false;
+}
+
+void as_put_text8(struct as_buf *buf, const char *text, size_t len)
+{
+    if (!length_fits(buf, len, UINT8_MAX))
+        return;
+    as_put_u8(buf, (uint8_t)len);
+    as_put_bytes(buf, text, len);
+}
+
+void as_put_text16(struct as_buf *buf, const char *text, size_t len)
+{
+    if (!length_fits(buf, len, UINT16_MAX))
+        return;
+    as_put_u16(buf, (uint16_t)len);
+    as_put_bytes(buf, text, len);
+}
+
+void as_put_bytes32(struct as_buf *buf, struct as_bytes bytes)
+{
+    if (!length_fits(buf, bytes.len, UINT32_MAX))
+        return;
+    as_put_u32(buf, (uint32_t)bytes.len);
+    as_put_bytes(buf, bytes.data, bytes.len);
+}
+
+void as_buf_consume(struct as_buf *buf, size_t len)
+{
+    AS_ASSERT(len <= buf->len);
+    if (len == 0)
+        return;
+    memmove(buf->data, buf->data + len, buf->len - len);
+    buf->len -= len;
+}
+
+struct as_bytes as_read_bytes(struct as_reader *in, size_t len)
+{
+    struct as_bytes bytes = {in->at, len};
+
+    if (in->bad || len > in->left) {
+        in->bad = true;
+        in->left = 0;
+        return (struct as_bytes){NULL, 0};
+    }
+    if (len > 0) { /* NULL + 0 is undefined in C */
+        in->at += len;
+        in->left -= len;
+    }
+    return bytes;
+}
+
+static uint64_t read_number(struct as_reader *in, size_t size)
+{
+    struct as_bytes bytes = as_read_bytes(in, size);
+    uint64_t value = 0;
+
+    for (size_t i = 0; i < bytes.len; i++)
+        value |= (uint64_t)bytes.data[i] << (8 * i);
+    return value;
+}
+
+uint8_t as_read_u8(struct as_reader *in)
+{
+    return (uint8_t)read_number(in, 1);
+}
+
+uint16_t as_read_u16(struct as_reader *in)
+{
+    return (uint16_t)read_number(in, 2);
+}
+
+uint32_t as_read_u32(struct as_reader *in)
+{
+    return (uint32_t)read_number(in, 4);
+}
+
+uint64_t as_read_u64(struct as_reader *in)
+{
+    return read_number(in, 8);
+}
+
+int64_t as_read_i64(struct as_reader *in)
+{
+    return (int64_t)read_number(in, 8);
+}
+
+struct as_bytes as_read_text8(struct as_reader *in)
+{
+    return as_read_bytes(in, as_read_u8(in));
+}
+
+struct as_bytes as_read_text16(struct as_reader *in)
+{
+    return as_read_bytes(in, as_read_u16(in));
+}
+
+struct as_bytes as_read_bytes32(struct as_reader *in)
+{
+    return as_read_bytes(in, as_read_u32(in));
+}
+
+void as_read_string8(struct as_reader *in, char *ret_text, size_t size)
+{
+    struct as_bytes text = as_read_text8(in);
+
+    AS_ASSERT(size > 0);
+    ret_text[0] = '\0';
+    if (text.len == 0)
+        return;
+    if (text.len >= size || memchr(text.data, '\0', text.len)) {
+        in->bad = true;
+        in->left = 0;
+        return;
+    }
+    memcpy(ret_text, text.data, text.len);
+    ret_text[text.len] = '\0';
+}
+
+bool as_reader_done(const struct as_reader *in)
+{
+    return !in->bad && in->left == 0;
+}
