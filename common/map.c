@@ -11,7 +11,6 @@
  */
 #include "assent/map.h"
 
-#define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
 #include "assent/alloc.h"
