@@ -1,0 +1,704 @@
+/*
+ * The node behind a fake env: a disk in memory whose operations end when the test says so, agents
+ * that are scripted frames, a clock that the test moves.
+ */
+#include "../../support/support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "assent/env.h"
+#include "assent/work.h"
+#include "coordinator/node/node.h"
+
+#define FILES_MAX 16
+#define OPS_MAX 64
+#define FRAMES_MAX 256
+#define AGENT_A 11
+#define AGENT_B 13
+
+struct file {
+    char name[AS_FILE_NAME_MAX + 1];
+    uint8_t *data;
+    size_t len;
+};
+
+struct frame {
+    uint64_t connection;
+    enum as_wire_type type;
+    struct as_wire_branch branch;
+    uint64_t xid;
+    uint64_t term;
+};
+
+/* The world of one node. */
+static struct {
+    struct file files[FILES_MAX];
+    struct as_disk_op ops[OPS_MAX];
+    int op_count;
+    as_err disk_err; /* what every operation ends with */
+    struct frame frames[FRAMES_MAX];
+    int frame_count;
+    uint64_t closed[16];
+    int closed_count;
+    int replies;
+    bool refused;
+    enum as_refusal refusal;
+    enum as_txn_state state;
+    bool applied;
+    as_time now;
+    as_time timer_at;
+    bool fatal;
+    struct as_buf scratch;
+} world;
+
+/* --- The disk --- */
+
+static struct file *file_of(const char *name, bool make)
+{
+    struct file *spare = NULL;
+
+    for (int i = 0; i < FILES_MAX; i++) {
+        if (world.files[i].data && strcmp(world.files[i].name, name) == 0)
+            return &world.files[i];
+        if (!world.files[i].data && !spare)
+            spare = &world.files[i];
+    }
+    if (!make)
+        return NULL;
+    assert_non_null(spare);
+    snprintf(spare->name, sizeof(spare->name), "%s", name);
+    spare->data = calloc(1, 1);
+    spare->len = 0;
+    return spare;
+}
+
+static as_err disk_write(void *ctx, const char *name, uint64_t offset, struct as_bytes bytes)
+{
+    struct file *file = file_of(name, true);
+
+    (void)ctx;
+    if (offset + bytes.len > file->len) {
+        file->data = realloc(file->data, offset + bytes.len + 1);
+        memset(file->data + file->len, 0, offset + bytes.len - file->len);
+        file->len = offset + bytes.len;
+    }
+    memcpy(file->data + offset, bytes.data, bytes.len);
+    return AS_OK;
+}
+
+static as_err disk_create(void *ctx, const char *name, uint64_t size)
+{
+    struct file *file = file_of(name, true);
+
+    (void)ctx;
+    free(file->data);
+    file->data = calloc(1, size + 1);
+    file->len = size;
+    return AS_OK;
+}
+
+static as_err disk_remove(void *ctx, const char *name)
+{
+    struct file *file = file_of(name, false);
+
+    (void)ctx;
+    if (file) {
+        free(file->data);
+        file->data = NULL;
+    }
+    return AS_OK;
+}
+
+static as_err disk_rename(void *ctx, const char *name, const char *to)
+{
+    struct file *file = file_of(name, false);
+
+    if (!file)
+        return AS_ERR_NOTFOUND;
+    assert_int_equal(disk_remove(ctx, to), AS_OK);
+    snprintf(file->name, sizeof(file->name), "%s", to);
+    return AS_OK;
+}
+
+static as_err disk_list(void *ctx, void (*each)(void *, const char *, uint64_t), void *each_ctx)
+{
+    (void)ctx;
+    for (int i = 0; i < FILES_MAX; i++)
+        if (world.files[i].data)
+            each(each_ctx, world.files[i].name, world.files[i].len);
+    return AS_OK;
+}
+
+static as_err disk_read(void *ctx, const char *name, uint64_t offset, void *ret_data, size_t len,
+                        size_t *ret_len)
+{
+    const struct file *file = file_of(name, false);
+
+    (void)ctx;
+    if (!file)
+        return AS_ERR_NOTFOUND;
+    *ret_len = offset >= file->len ? 0 : len < file->len - offset ? len : file->len - offset;
+    memcpy(ret_data, file->data + offset, *ret_len);
+    return AS_OK;
+}
+
+static const struct as_disk disk = {NULL,        disk_list,   disk_read,  disk_write,
+                                    disk_create, disk_rename, disk_remove};
+
+static as_err carry_out(const struct as_disk_op *op)
+{
+    switch (op->kind) {
+    case AS_DISK_WRITE:
+    case AS_DISK_APPEND:
+        return disk_write(NULL, op->name, op->offset, op->bytes);
+    case AS_DISK_CREATE:
+        return disk_create(NULL, op->name, op->size);
+    case AS_DISK_RENAME:
+        return disk_rename(NULL, op->name, op->to);
+    case AS_DISK_REMOVE:
+        return disk_remove(NULL, op->name);
+    case AS_DISK_SYNC:
+        return AS_OK;
+    }
+    return AS_ERR_INVALID;
+}
+
+/* --- The env --- */
+
+static as_time env_now(struct as_env *env)
+{
+    (void)env;
+    return world.now;
+}
+
+static int64_t env_wall(struct as_env *env)
+{
+    (void)env;
+    return 1700000000000 + world.now / AS_MS;
+}
+
+static uint64_t env_random(struct as_env *env)
+{
+    (void)env;
+    return 42;
+}
+
+static void env_timer(struct as_env *env, as_time at)
+{
+    (void)env;
+    world.timer_at = at;
+}
+
+static void env_send(struct as_env *env, uint64_t connection, struct as_bytes bytes)
+{
+    struct as_wire_msg msg;
+    size_t used;
+
+    (void)env;
+    while (bytes.len > 0) {
+        struct frame *frame = &world.frames[world.frame_count++];
+
+        assert_true(world.frame_count <= FRAMES_MAX);
+        assert_int_equal(as_wire_take(bytes, &msg, &used), AS_OK);
+        *frame = (struct frame){.connection = connection, .type = msg.type};
+        if (msg.type == AS_WIRE_EXECUTE)
+            frame->branch = msg.execute.branch;
+        else if (msg.type == AS_WIRE_COMMIT || msg.type == AS_WIRE_ABORT) {
+            frame->branch = msg.decision.branch;
+            frame->xid = msg.decision.xid;
+        } else if (msg.type == AS_WIRE_LEADER) {
+            frame->term = msg.term;
+        }
+        bytes.data += used;
+        bytes.len -= used;
+    }
+}
+
+static void env_close(struct as_env *env, uint64_t connection)
+{
+    (void)env;
+    assert_true(world.closed_count < 16);
+    world.closed[world.closed_count++] = connection;
+}
+
+static void env_disk(struct as_env *env, const struct as_disk_op *op)
+{
+    (void)env;
+    assert_true(world.op_count < OPS_MAX);
+    world.ops[world.op_count++] = *op;
+}
+
+static void env_reply(struct as_env *env, uint64_t client, const struct as_reply *reply)
+{
+    (void)env;
+    (void)client;
+    world.replies++;
+    world.refused = reply->refused;
+    world.refusal = reply->refusal;
+    if (!reply->refused) {
+        world.state = reply->view->state;
+        world.applied = reply->view->applied;
+    }
+}
+
+static void env_trace(struct as_env *env, const struct as_trace *trace)
+{
+    (void)env;
+    (void)trace;
+}
+
+static void env_fatal(struct as_env *env, const char *why)
+{
+    (void)env;
+    (void)why;
+    world.fatal = true;
+}
+
+static const struct as_env_ops env_ops = {
+    .now = env_now,
+    .wall_ms = env_wall,
+    .random = env_random,
+    .timer_arm = env_timer,
+    .net_send = env_send,
+    .net_close = env_close,
+    .disk_start = env_disk,
+    .client_reply = env_reply,
+    .trace = env_trace,
+    .fatal = env_fatal,
+};
+
+/* --- Driving it --- */
+
+/* Ends the oldest disk operation under way. */
+static void disk_done(struct node *node)
+{
+    struct as_disk_op op = world.ops[0];
+    as_err err = world.disk_err ? world.disk_err : carry_out(&op);
+
+    assert_true(world.op_count > 0);
+    world.op_count--;
+    memmove(world.ops, world.ops + 1, (size_t)world.op_count * sizeof(world.ops[0]));
+    node_on_disk_done(node, op.ticket, err);
+    node_turn_end(node);
+}
+
+static void disk_settle(struct node *node)
+{
+    while (world.op_count > 0)
+        disk_done(node);
+}
+
+/* Moves the clock, firing the node's timer each time it is due. */
+static void advance(struct node *node, as_time by)
+{
+    as_time until = world.now + by;
+
+    while (world.timer_at <= until) {
+        if (world.timer_at > world.now)
+            world.now = world.timer_at;
+        world.timer_at = AS_NEVER;
+        node_on_timer(node);
+        node_turn_end(node);
+        disk_settle(node);
+    }
+    world.now = until;
+}
+
+static void agent_says(struct node *node, uint64_t connection, const struct as_wire_msg *msg)
+{
+    as_buf_clear(&world.scratch);
+    as_wire_put(&world.scratch, msg);
+    assert_int_equal(world.scratch.err, AS_OK);
+    node_on_bytes(node, connection, as_buf_bytes(&world.scratch));
+    node_turn_end(node);
+}
+
+static struct as_bytes text(const char *chars)
+{
+    return (struct as_bytes){(const uint8_t *)chars, strlen(chars)};
+}
+
+static void agent_joins(struct node *node, uint64_t connection, const char *participant)
+{
+    struct as_wire_msg hello = {
+        .type = AS_WIRE_HELLO,
+        .hello = {.agent_id = connection, .cluster = text("demo"), .name = text("test")}};
+    struct as_wire_msg facts = {
+        .type = AS_WIRE_PARTICIPANT,
+        .participant = {.up = true,
+                        .name = text(participant),
+                        .identity = {{1}},
+                        .counter = 1,
+                        .system_id = 5,
+                        .timeline = 1,
+                        .server_version = 150018,
+                        .prepared_max = 100,
+                        .connections = 4},
+    };
+
+    node_on_accepted(node, connection, "test");
+    agent_says(node, connection, &hello);
+    agent_says(node, connection, &facts);
+    disk_settle(node);
+}
+
+static struct node_config config_of(void)
+{
+    struct node_config config = {
+        .log = {.cluster = "demo", .incarnation = 77, .node = 1, .segment_bytes = 1 << 20}};
+
+    return config;
+}
+
+static struct node *start(void)
+{
+    struct node_config config = config_of();
+    struct log_report report;
+    struct node *node;
+
+    config.log.incarnation = 0;
+    assert_int_equal(node_open(&node, &config, &disk, NULL, &env_ops, &report), AS_OK);
+    node_start(node);
+    disk_settle(node);
+    return node;
+}
+
+/* A crash: what the disk holds stays, everything else is gone. */
+static struct node *crash_and_start(struct node *node)
+{
+    node_free(node);
+    world.op_count = world.frame_count = world.closed_count = 0;
+    world.timer_at = AS_NEVER;
+    return start();
+}
+
+static int setup(void **state)
+{
+    struct node_config config = config_of();
+
+    (void)state;
+    memset(&world, 0, sizeof(world));
+    world.timer_at = AS_NEVER;
+    world.now = AS_SECOND;
+    as_buf_init(&world.scratch, AS_FRAME_BYTES_MAX);
+    assert_int_equal(log_bootstrap(&config.log, &disk), AS_OK);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (int i = 0; i < FILES_MAX; i++)
+        free(world.files[i].data);
+    as_buf_close(&world.scratch);
+    return 0;
+}
+
+static int count_frames(enum as_wire_type type)
+{
+    int count = 0;
+
+    for (int i = 0; i < world.frame_count; i++)
+        count += world.frames[i].type == type;
+    return count;
+}
+
+static void submit(struct node *node, const char *id)
+{
+    static const uint8_t work[] = {0};
+    struct as_submit_branch branches[2] = {
+        {.participant = text("bank_a"), .work = {work, sizeof(work)}},
+        {.participant = text("bank_b"), .work = {work, sizeof(work)}}};
+    struct as_submit request = {
+        .timeout_ms = 30000, .wait = AS_WAIT_APPLIED, .branch_count = 2, .branches = branches};
+
+    snprintf(request.id, sizeof(request.id), "%s", id);
+    world.replies = 0;
+    node_submit(node, 1, &request);
+    node_turn_end(node);
+}
+
+static void answer_all(struct node *node, enum as_wire_type asked)
+{
+    int count = world.frame_count;
+
+    for (int i = 0; i < count; i++) {
+        struct frame frame = world.frames[i];
+        struct as_wire_msg msg;
+
+        if (frame.type != asked)
+            continue;
+        if (asked == AS_WIRE_EXECUTE)
+            msg = (struct as_wire_msg){.type = AS_WIRE_VOTE,
+                                       .vote = {.branch = frame.branch,
+                                                .vote = AS_VOTE_YES,
+                                                .xid = 700 + frame.branch.number,
+                                                .identity = {{1}},
+                                                .statement = -1}};
+        else
+            msg = (struct as_wire_msg){.type = AS_WIRE_ACK,
+                                       .ack = {.branch = frame.branch, .ack = AS_ACK_COMMITTED}};
+        agent_says(node, frame.connection, &msg);
+    }
+}
+
+/* --- Tests --- */
+
+static void leads_only_when_its_noop_is_durable(void **state)
+{
+    struct node_config config = config_of();
+    struct log_report report;
+    struct node_info info;
+    struct node *node;
+
+    (void)state;
+    assert_int_equal(node_open(&node, &config, &disk, NULL, &env_ops, &report), AS_OK);
+    node_start(node);
+    node_info(node, &info);
+    assert_false(info.leading);
+    submit(node, "too-early");
+    assert_true(world.refused);
+    assert_int_equal(world.refusal, AS_REFUSAL_NO_LEADER);
+    disk_settle(node);
+    node_info(node, &info);
+    assert_true(info.leading);
+    assert_int_equal(info.term, 1);
+    node = crash_and_start(node);
+    node_info(node, &info);
+    assert_int_equal(info.term, 2);
+    node_free(node);
+}
+
+/* R1: no commit message and no answer leaves before the record is durable and applied. */
+static void commits_only_what_is_durable(void **state)
+{
+    struct node *node = start();
+
+    (void)state;
+    agent_joins(node, AGENT_A, "bank_a");
+    agent_joins(node, AGENT_B, "bank_b");
+    submit(node, "t1");
+    assert_int_equal(count_frames(AS_WIRE_EXECUTE), 2);
+    answer_all(node, AS_WIRE_EXECUTE);
+    assert_true(world.op_count > 0); /* the write is under way */
+    assert_int_equal(count_frames(AS_WIRE_COMMIT), 0);
+    assert_int_equal(world.replies, 0);
+    disk_settle(node);
+    assert_int_equal(count_frames(AS_WIRE_COMMIT), 2);
+    assert_int_equal(world.replies, 0);
+    answer_all(node, AS_WIRE_COMMIT);
+    assert_int_equal(world.replies, 1);
+    assert_int_equal(world.state, AS_TXN_COMMITTED);
+    assert_true(world.applied);
+    node_free(node);
+}
+
+static void a_failed_write_ends_it(void **state)
+{
+    struct node *node = start();
+
+    (void)state;
+    agent_joins(node, AGENT_A, "bank_a");
+    agent_joins(node, AGENT_B, "bank_b");
+    submit(node, "t1");
+    answer_all(node, AS_WIRE_EXECUTE);
+    world.disk_err = AS_ERR_IO;
+    disk_done(node);
+    assert_true(world.fatal);
+    assert_int_equal(count_frames(AS_WIRE_COMMIT), 0);
+    assert_int_equal(world.replies, 0);
+    /* Nothing that comes later makes it go on. */
+    agent_says(node, AGENT_A, &(struct as_wire_msg){.type = AS_WIRE_PING});
+    submit(node, "t2");
+    node_free(node);
+}
+
+/* R8: a decision outlives the leader; the next one commands the agents by itself, with what proves
+ * the outcome. */
+static void the_next_start_finishes_what_was_decided(void **state)
+{
+    struct node *node = start();
+
+    (void)state;
+    agent_joins(node, AGENT_A, "bank_a");
+    agent_joins(node, AGENT_B, "bank_b");
+    submit(node, "t1");
+    answer_all(node, AS_WIRE_EXECUTE);
+    disk_settle(node);
+    node = crash_and_start(node);
+    agent_joins(node, AGENT_A, "bank_a");
+    agent_joins(node, AGENT_B, "bank_b");
+    assert_int_equal(count_frames(AS_WIRE_COMMIT), 2);
+    for (int i = 0; i < world.frame_count; i++)
+        if (world.frames[i].type == AS_WIRE_COMMIT)
+            assert_int_equal(world.frames[i].xid, 700 + world.frames[i].branch.number);
+    node_free(node);
+}
+
+/* R3: what was undecided when the leader died is answered abort by the next one. */
+static void the_next_start_aborts_what_was_not_decided(void **state)
+{
+    struct node *node = start();
+    struct as_wire_branch branch = {0, 1, {1, 1}};
+
+    (void)state;
+    agent_joins(node, AGENT_A, "bank_a");
+    agent_joins(node, AGENT_B, "bank_b");
+    submit(node, "t1");
+    node = crash_and_start(node);
+    agent_joins(node, AGENT_A, "bank_a");
+    agent_says(node, AGENT_A,
+               &(struct as_wire_msg){.type = AS_WIRE_INQUIRE,
+                                     .inquire = {.branch = branch, .id = text("t1")}});
+    assert_int_equal(count_frames(AS_WIRE_ABORT), 1);
+    node_free(node);
+}
+
+static void bad_bytes_end_the_session_only(void **state)
+{
+    static const uint8_t garbage[64] = {0xff, 0xff, 0xff, 0x7f, 1, 2, 3};
+    struct node *node = start();
+
+    (void)state;
+    node_on_accepted(node, AGENT_A, "test");
+    node_on_bytes(node, AGENT_A, (struct as_bytes){garbage, sizeof(garbage)});
+    assert_int_equal(world.closed_count, 1);
+    node_on_accepted(node, AGENT_B, "test");
+    agent_says(node, AGENT_B,
+               &(struct as_wire_msg){.type = AS_WIRE_PING}); /* HELLO must be first */
+    assert_int_equal(world.closed_count, 2);
+    agent_joins(node, AGENT_A + 10, "bank_a");
+    assert_int_equal(count_frames(AS_WIRE_WELCOME), 1);
+    assert_int_equal(count_frames(AS_WIRE_LEADER), 1);
+    node_free(node);
+}
+
+static void an_agent_of_another_cluster_is_refused(void **state)
+{
+    struct node *node = start();
+    struct as_wire_msg hello = {.type = AS_WIRE_HELLO, .hello = {.cluster = text("other")}};
+
+    (void)state;
+    node_on_accepted(node, AGENT_A, "test");
+    agent_says(node, AGENT_A, &hello);
+    assert_int_equal(count_frames(AS_WIRE_REFUSE), 1);
+    assert_int_equal(world.closed_count, 1);
+    node_on_accepted(node, AGENT_B, "test");
+    hello.hello.cluster = text("demo");
+    hello.hello.incarnation = 78; /* of a cluster of that name that was wiped and rebuilt */
+    agent_says(node, AGENT_B, &hello);
+    assert_int_equal(count_frames(AS_WIRE_REFUSE), 2);
+    node_free(node);
+}
+
+/* Frames may come in any pieces. */
+static void frames_split_anywhere(void **state)
+{
+    struct as_wire_msg hello = {.type = AS_WIRE_HELLO, .hello = {.cluster = text("demo")}};
+    struct node *node = start();
+
+    (void)state;
+    as_buf_clear(&world.scratch);
+    as_wire_put(&world.scratch, &hello);
+    as_wire_put(&world.scratch, &(struct as_wire_msg){.type = AS_WIRE_PING, .ping = 9});
+    node_on_accepted(node, AGENT_A, "test");
+    for (size_t i = 0; i < world.scratch.len; i++)
+        node_on_bytes(node, AGENT_A, (struct as_bytes){world.scratch.data + i, 1});
+    assert_int_equal(count_frames(AS_WIRE_WELCOME), 1);
+    assert_int_equal(count_frames(AS_WIRE_PONG), 1);
+    assert_int_equal(world.closed_count, 0);
+    node_free(node);
+}
+
+static void a_silent_session_is_pinged_then_closed(void **state)
+{
+    struct node *node = start();
+
+    (void)state;
+    agent_joins(node, AGENT_A, "bank_a");
+    advance(node, 3 * AS_SECOND);
+    assert_true(count_frames(AS_WIRE_PING) >= 2);
+    assert_int_equal(world.closed_count, 0);
+    advance(node, 10 * AS_SECOND);
+    assert_int_equal(world.closed_count, 1);
+    assert_int_equal(world.closed[0], AGENT_A);
+    node_free(node);
+}
+
+static void draining_takes_no_new_work(void **state)
+{
+    struct node *node = start();
+
+    (void)state;
+    assert_true(node_drain(node));
+    submit(node, "t1");
+    assert_true(world.refused);
+    assert_int_equal(world.refusal, AS_REFUSAL_SHUTTING_DOWN);
+    node_free(node);
+}
+
+/* A snapshot is taken while transactions go on, and the next start reads it. */
+static void snapshots_shorten_the_log(void **state)
+{
+    struct node_config config = config_of();
+    struct log_report report;
+    struct node_info info;
+    struct node *node;
+    char id[32];
+
+    (void)state;
+    config.log.segment_bytes = 64 << 10;
+    config.snapshot_bytes = 32 << 10;
+    assert_int_equal(node_open(&node, &config, &disk, NULL, &env_ops, &report), AS_OK);
+    node_start(node);
+    disk_settle(node);
+    agent_joins(node, AGENT_A, "bank_a");
+    agent_joins(node, AGENT_B, "bank_b");
+    for (int i = 0; i < 600; i++) {
+        snprintf(id, sizeof(id), "s-%d", i);
+        world.frame_count = 0;
+        submit(node, id);
+        answer_all(node, AS_WIRE_EXECUTE);
+        disk_settle(node);
+        answer_all(node, AS_WIRE_COMMIT);
+        assert_int_equal(world.replies, 1);
+    }
+    advance(node, AS_SECOND);
+    node_free(node);
+    world.frame_count = 0;
+    config.log.incarnation = 0;
+    assert_int_equal(node_open(&node, &config, &disk, NULL, &env_ops, &report), AS_OK);
+    assert_true(report.snapshot_index > 0);
+    assert_true(report.segments <= 4);
+    node_start(node);
+    disk_settle(node);
+    node_get(node, 5, "s-0", 0);
+    assert_false(world.refused);
+    assert_int_equal(world.state, AS_TXN_COMMITTED);
+    assert_true(world.applied);
+    node_info(node, &info);
+    assert_true(info.applied_index > 600);
+    node_free(node);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(leads_only_when_its_noop_is_durable),
+        TEST(commits_only_what_is_durable),
+        TEST(a_failed_write_ends_it),
+        TEST(the_next_start_finishes_what_was_decided),
+        TEST(the_next_start_aborts_what_was_not_decided),
+        TEST(bad_bytes_end_the_session_only),
+        TEST(an_agent_of_another_cluster_is_refused),
+        TEST(frames_split_anywhere),
+        TEST(a_silent_session_is_pinged_then_closed),
+        TEST(draining_takes_no_new_work),
+        TEST(snapshots_shorten_the_log),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
