@@ -1,0 +1,201 @@
+/*
+ * Log lines. Fault model: stderr may be closed or full; a line that cannot be written is lost, the
+ * process goes on. A line that is too long is cut, and shows that with "...".
+ */
+#include "say.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE_BYTES_MAX 4096
+#define TAIL_BYTES 8 /* kept free for the mark of a cut line: ..." and newline */
+
+/* Set before other threads are started, read by all. */
+static enum as_trace_level level_least = AS_TRACE_INFO;
+
+static const char *const level_names[] = {"debug", "info", "warn", "alarm"};
+
+struct line {
+    char text[LINE_BYTES_MAX];
+    size_t len;
+    bool cut;
+};
+
+static void line_put(struct line *line, const char *text, size_t len)
+{
+    if (line->cut || len > sizeof(line->text) - TAIL_BYTES - line->len) {
+        line->cut = true;
+        return;
+    }
+    memcpy(line->text + line->len, text, len);
+    line->len += len;
+}
+
+static bool plain(const char *value)
+{
+    if (*value == '\0')
+        return false;
+    for (; *value; value++) {
+        unsigned char c = (unsigned char)*value;
+
+        if (c <= ' ' || c == 0x7f || c == '"' || c == '\\' || c == '=')
+            return false;
+    }
+    return true;
+}
+
+static void line_put_quoted(struct line *line, const char *value)
+{
+    line_put(line, "\"", 1);
+    for (; *value && !line->cut; value++) {
+        unsigned char c = (unsigned char)*value;
+        char escaped[8];
+
+        if (c == '"' || c == '\\')
+            line_put(line, (char[]){'\\', (char)c}, 2);
+        else if (c == '\n')
+            line_put(line, "\\n", 2);
+        else if (c < ' ' || c == 0x7f)
+            line_put(line, escaped, (size_t)snprintf(escaped, sizeof(escaped), "\\x%02x", c));
+        else
+            line_put(line, (char[]){(char)c}, 1);
+    }
+    if (line->cut) {
+        memcpy(line->text + line->len, "...\"", 4);
+        line->len += 4;
+        return;
+    }
+    line_put(line, "\"", 1);
+}
+
+static void line_put_pair(struct line *line, const char *key, const char *value)
+{
+    if (line->cut)
+        return;
+    line_put(line, " ", 1);
+    line_put(line, key, strlen(key));
+    line_put(line, "=", 1);
+    if (plain(value) && strlen(value) < sizeof(line->text) / 2)
+        line_put(line, value, strlen(value));
+    else
+        line_put_quoted(line, value);
+}
+
+static void line_begin(struct line *line, enum as_trace_level level, const char *event)
+{
+    struct timespec now;
+    struct tm utc;
+    char stamp[64];
+    size_t len;
+
+    line->len = 0;
+    line->cut = false;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    len = strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
+    len += (size_t)snprintf(stamp + len, sizeof(stamp) - len, ".%03ldZ", now.tv_nsec / 1000000);
+    line_put(line, stamp, len);
+    line_put_pair(line, "level", level_names[level]);
+    line_put_pair(line, "event", event);
+}
+
+/* One write for the whole line, so that lines of several processes do not mix. */
+static void line_end(struct line *line)
+{
+    size_t done = 0;
+
+    line->text[line->len++] = '\n';
+    while (done < line->len) {
+        ssize_t n = write(STDERR_FILENO, line->text + done, line->len - done);
+
+        if (n < 0 && errno != EINTR)
+            return;
+        if (n > 0)
+            done += (size_t)n;
+    }
+}
+
+void say_level_set(enum as_trace_level least)
+{
+    level_least = least;
+}
+
+as_err say_level_of(const char *text, enum as_trace_level *ret_level)
+{
+    for (size_t i = 0; i < AS_COUNT_OF(level_names); i++) {
+        if (strcmp(text, level_names[i]) == 0) {
+            *ret_level = (enum as_trace_level)i;
+            return AS_OK;
+        }
+    }
+    return AS_ERR_INVALID;
+}
+
+void say(enum as_trace_level level, const char *event, ...)
+{
+    struct line line;
+    const char *key;
+    va_list pairs;
+
+    if (level < level_least)
+        return;
+    line_begin(&line, level, event);
+    va_start(pairs, event);
+    while ((key = va_arg(pairs, const char *)) != NULL) {
+        const char *value = va_arg(pairs, const char *);
+
+        if (value)
+            line_put_pair(&line, key, value);
+    }
+    va_end(pairs);
+    line_end(&line);
+}
+
+/* TXN_BEGUN -> txn_begun */
+static void event_name(enum as_trace_kind kind, char *ret_name, size_t size)
+{
+    const char *name = as_trace_name(kind);
+    size_t i;
+
+    for (i = 0; name[i] && i + 1 < size; i++)
+        ret_name[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a') : name[i];
+    ret_name[i] = '\0';
+}
+
+void say_trace(const struct as_trace *trace)
+{
+    enum as_trace_level level = as_trace_level_of(trace->kind);
+    struct line line;
+    char number[48];
+
+    if (level < level_least)
+        return;
+    event_name(trace->kind, number, sizeof(number));
+    line_begin(&line, level, number);
+    if (trace->id)
+        line_put_pair(&line, "id", trace->id);
+    if (trace->attempt.term) {
+        snprintf(number, sizeof(number), "%" PRIu64 ".%" PRIu64, trace->attempt.term,
+                 trace->attempt.seq);
+        line_put_pair(&line, "attempt", number);
+    }
+    if (trace->branch) {
+        snprintf(number, sizeof(number), "%" PRIu32, trace->branch);
+        line_put_pair(&line, "branch", number);
+    }
+    if (trace->name)
+        line_put_pair(&line, "name", trace->name);
+    if (trace->number) {
+        snprintf(number, sizeof(number), "%" PRIu64, trace->number);
+        line_put_pair(&line, "number", number);
+    }
+    line_put_pair(&line, "text", as_trace_text(trace->kind));
+    if (trace->detail)
+        line_put_pair(&line, "detail", trace->detail);
+    line_end(&line);
+}
