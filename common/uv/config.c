@@ -141,7 +141,7 @@ static as_err open_section(struct reading *in, char *text)
     void *target;
     as_err err;
 
-    if (!end || (end[1] && end[1] != ';' && end[1] != '#' && end[1] != ' ' && end[1] != '\t'))
+    if (!end || !strchr("#;", end[1 + strspn(end + 1, " \t")])) /* or nothing: strchr finds NUL */
         return fail(in, "a section is [name], alone on its line");
     *end = '\0';
     if (strlen(text) >= sizeof(in->section))

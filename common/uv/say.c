@@ -65,25 +65,40 @@ static void line_put_quoted(struct line *line, const char *value)
         else
             line_put(line, (char[]){(char)c}, 1);
     }
+    line_put(line, "\"", 1);
     if (line->cut) {
         memcpy(line->text + line->len, "...\"", 4);
         line->len += 4;
-        return;
     }
-    line_put(line, "\"", 1);
+}
+
+static void line_put_value(struct line *line, const char *value)
+{
+    size_t len = strlen(value);
+
+    if (plain(value) && len < sizeof(line->text) - TAIL_BYTES - line->len)
+        line_put(line, value, len);
+    else
+        line_put_quoted(line, value);
 }
 
 static void line_put_pair(struct line *line, const char *key, const char *value)
 {
+    size_t before = line->len;
+
     if (line->cut)
         return;
     line_put(line, " ", 1);
     line_put(line, key, strlen(key));
-    line_put(line, "=", 1);
-    if (plain(value) && strlen(value) < sizeof(line->text) / 2)
-        line_put(line, value, strlen(value));
-    else
-        line_put_quoted(line, value);
+    line_put(line, "=\"", 2); /* if a quote has room, so has its cut value */
+    if (line->cut) {
+        line->len = before;
+        memcpy(line->text + line->len, " ...", 4);
+        line->len += 4;
+    } else {
+        line->len--;
+        line_put_value(line, value);
+    }
 }
 
 static void line_begin(struct line *line, enum as_trace_level level, const char *event)
