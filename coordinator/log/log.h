@@ -1,13 +1,14 @@
 /*
  * The decision log on disk: where a decision is made durable (protocol.md, "Decision log on disk").
  *
- * Pure: opening uses the blocking `struct as_disk`; running is `log_step`, which asks for disk operations
- * and is told when they are done. One write is in flight at a time; what is appended meanwhile gathers and
- * goes with the next (group commit).
+ * Pure: opening uses the blocking `struct as_disk`; running is `log_step`, which asks for disk
+ * operations and is told when they are done. One write is in flight at a time; what is appended
+ * meanwhile gathers and goes with the next (group commit).
  *
- * A record is an ENTRY (index, term, log time, type, payload: opaque here), a VOTE (Raft's hard state: term
- * and who was voted for), or a MARK (says only: everything before me is durable). Every record says up to
- * which position the log was known durable when it was written; that tells a torn tail from corruption.
+ * A record is an ENTRY (index, term, log time, type, payload: opaque here), a VOTE (Raft's hard
+ * state: term and who was voted for), or a MARK (says only: everything before me is durable). Every
+ * record says up to which position the log was known durable when it was written; that tells a torn
+ * tail from corruption.
  */
 #ifndef ASSENT_LOG_H
 #define ASSENT_LOG_H
@@ -22,12 +23,13 @@ struct log;
 
 struct log_config {
     char cluster[AS_CLUSTER_LEN_MAX + 1];
-    uint64_t incarnation; /* 0 at log_open: whatever the directory says */
+    /* At log_open, cluster "", incarnation 0 and node 0 mean: whatever the directory says. */
+    uint64_t incarnation;
     uint64_t node;
-    uint64_t segment_bytes;        /* 0: AS_SEGMENT_BYTES */
-    uint32_t mark_ms;              /* 0: 100 */
-    uint32_t full_retry_ms;        /* 0: 1000: how often a failed creation of a segment is tried again */
-    bool read_only;                /* verify and dump: nothing is repaired */
+    uint64_t segment_bytes; /* 0: AS_SEGMENT_BYTES */
+    uint32_t mark_ms;       /* 0: 100 */
+    uint32_t full_retry_ms; /* 0: 1000: how often a failed creation of a segment is tried again */
+    bool read_only;         /* verify and dump: nothing is repaired */
 };
 
 struct log_entry {
@@ -38,7 +40,11 @@ struct log_entry {
     struct as_bytes payload;
 };
 
-/* What opening hands over, in order: the newest snapshot's chunks, then entries behind it, and votes. */
+/*
+ * What opening hands over, in order: the newest snapshot's chunks, then entries behind it, and
+ * votes. If opening then fails, all of it is to be thrown away. An error of a callback ends the
+ * opening and is returned. Any callback, or the whole, may be NULL.
+ */
 struct log_replay {
     void *ctx;
     as_err (*snapshot)(void *ctx, struct as_bytes chunk, bool last);
@@ -51,7 +57,7 @@ struct log_report {
     uint64_t incarnation;
     uint64_t node;
     char cluster[AS_CLUSTER_LEN_MAX + 1];
-    uint64_t snapshot_index, snapshot_term; /* 0: none */
+    uint64_t snapshot_index, snapshot_term;      /* 0: none */
     uint64_t first_index, last_index, last_term; /* of entries behind the snapshot; first 0: none */
     uint64_t vote_term, voted_for;
     int64_t last_time_ms;
@@ -65,8 +71,9 @@ struct log_report {
 as_err log_bootstrap(const struct log_config *config, const struct as_disk *disk) AS_MUSTCHECK;
 
 /*
- * Scans, repairs a torn tail, replays. NOTFOUND: no log here. CORRUPT, FOREIGN, VERSION: refuses, and nothing
- * was changed; `ret_report->detail` tells where and what to do. `ret_report` is filled in as far as known.
+ * Scans, repairs a torn tail, replays. NOTFOUND: no log here. CORRUPT, FOREIGN, VERSION: refuses,
+ * and nothing was changed; `ret_report->detail` tells where and what to do. `ret_report` is filled
+ * in as far as known.
  */
 as_err log_open(struct log **ret_log, const struct log_config *config, const struct as_disk *disk,
                 const struct log_replay *replay, struct log_report *ret_report) AS_MUSTCHECK;
@@ -112,20 +119,25 @@ struct log_event {
 struct log_effects {
     const struct as_disk_op *ops;
     size_t op_count;
-    uint64_t written_seq;   /* APPEND, VOTE: the write sequence number that this record belongs to */
+    uint64_t written_seq; /* APPEND, VOTE: the write sequence number that this record belongs to */
     uint64_t persisted_seq; /* everything up to this number is durable (grows; contract 4) */
     uint64_t persisted_index;
-    bool full;              /* new work is refused now; recovers by itself */
-    bool snapshot_wants_chunk;
-    uint64_t snapshot_done; /* index of a snapshot that just became the newest; 0: none */
+    bool full;                 /* new work is refused now; recovers by itself */
+    bool snapshot_wants_chunk; /* in one step's effects only: give the next chunk, once */
+    bool snapshot_given_up;    /* in one step's effects only: no space for it; it is over */
+    uint64_t snapshot_done;    /* index of a snapshot that just became the newest; 0: none */
     const struct as_trace *traces;
     size_t trace_count;
-    const char *fatal;      /* NULL, or why the process must end now: a sync or write failed */
+    const char *fatal; /* NULL, or why the process must end now: a sync or write failed */
 };
 
 /*
- * NOSPACE: a forced record is refused, the disk is full. TOOBIG: over AS_RECORD_BYTES_MAX. NOMEM. In all
- * three nothing changed. A snapshot that fails for want of space is given up (traced), never fatal.
+ * NOSPACE: a forced record is refused, the disk is full; or any record does not fit any more.
+ * TOOBIG: over AS_RECORD_BYTES_MAX or a quarter of a segment, or a chunk of 2 MiB and more. NOMEM.
+ * INVALID: not the next index, a lower term, a second vote in a term, an unknown ticket, a chunk
+ * nobody asked for. BUSY: a snapshot is under way. IO: the log has failed before. In all of them
+ * nothing changed. A snapshot that fails for want of space is given up (traced), never fatal.
+ * DISK_DONE, FLUSH and TIMER never fail for want of memory.
  */
 as_err log_step(struct log *log, const struct log_event *event,
                 struct log_effects *ret_effects) AS_MUSTCHECK;
