@@ -36,7 +36,7 @@ struct worker {
     struct queue todo;
 };
 
-enum { WRITER, KEEPER, WORKERS };
+enum { WRITER, NAMER, MAKER, WORKERS };
 
 struct disk {
     struct disk_dir dir;
@@ -344,9 +344,27 @@ as_err disk_run(struct disk *disk, uv_loop_t *loop,
     return AS_OK;
 }
 
+/* A rename opens the next segment, and decisions wait for it: it must not queue behind zeroing or
+ * the sync of a snapshot. */
+static int worker_for(enum as_disk_kind kind)
+{
+    switch (kind) {
+    case AS_DISK_WRITE:
+        return WRITER;
+    case AS_DISK_RENAME:
+    case AS_DISK_REMOVE:
+        return NAMER;
+    case AS_DISK_CREATE:
+    case AS_DISK_APPEND:
+    case AS_DISK_SYNC:
+        break;
+    }
+    return MAKER;
+}
+
 as_err disk_start(struct disk *disk, const struct as_disk_op *op)
 {
-    struct worker *worker = &disk->workers[op->kind == AS_DISK_WRITE ? WRITER : KEEPER];
+    struct worker *worker = &disk->workers[worker_for(op->kind)];
     struct job *job = disk->spare;
 
     AS_ASSERT(disk->running && !disk->closing);

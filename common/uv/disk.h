@@ -2,9 +2,10 @@
  * A directory on a real file system as `struct as_disk` and `struct as_disk_op` see it
  * (assent/disk.h).
  *
- * Two threads of our own carry operations out: one only for AS_DISK_WRITE, which a decision waits
- * for, and one for everything else, so that zeroing a segment delays no decision. Each takes its
- * operations in order.
+ * Three threads of our own carry operations out: WRITE, which a decision waits for, has one; RENAME
+ * and REMOVE have one; CREATE, APPEND and SYNC have one, so that zeroing a segment delays no
+ * decision. Each takes its operations in order; what must come after another kind is started when
+ * that is reported done.
  *
  * Fault model: any system call may fail or be cut short. Full disk, quota and file size limit are
  * NOSPACE, a missing file NOTFOUND, anything else IO. Nothing is retried but interrupted calls and
@@ -34,7 +35,7 @@ as_err disk_open(struct disk **ret_disk, const char *directory, enum disk_mode m
  * and whatever is no regular file. */
 struct as_disk disk_door(struct disk *disk);
 
-/* Starts the two threads; from now on `done` is called on the loop's thread, never from inside a
+/* Starts the threads; from now on `done` is called on the loop's thread, never from inside a
  * disk_* call. */
 as_err disk_run(struct disk *disk, uv_loop_t *loop,
                 void (*done)(void *ctx, uint64_t ticket, as_err err), void *ctx) AS_MUSTCHECK;

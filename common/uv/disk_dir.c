@@ -101,7 +101,7 @@ static struct disk_file *file_find(struct disk_dir *dir, const char *name)
     return NULL;
 }
 
-/* A free place, else the one longest unused. Three threads use at most one file each. */
+/* A free place, else the one longest unused. Few threads, one file each: never all of them. */
 static struct disk_file *file_place(struct disk_dir *dir)
 {
     struct disk_file *place = NULL;
