@@ -1,0 +1,307 @@
+/*
+ * The node's door to the world, on libuv. Fault model: include/assent/env.h. A failed sync ends the
+ * process with exit code 70 (EX_SOFTWARE): it is never retried.
+ *
+ * A turn of the loop: what came in is given to the node and the API, which only gather;
+ * env_turn_end then writes to the log, the agents and the clients, each once.
+ */
+#include "coordinator/shell/env.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "assent/crash.h"
+#include "common/uv/say.h"
+
+#define EXIT_FATAL 70
+/* On a disk slower than this the loop must not wait for it: others would. Waking a thread costs ~20
+ * us. */
+#define IN_PLACE_NS_MAX (500 * AS_US)
+#define PASSES_MAX 3
+#define IN_PLACE_RETRY 1000 /* writes after which a slow disk is tried again */
+
+_Noreturn static void end_process(const char *why)
+{
+    say(AS_TRACE_ALARM, "fatal", "why", why, NULL);
+    _exit(EXIT_FATAL);
+}
+
+/* --- Time and chance --- */
+
+static as_time env_now(struct as_env *env)
+{
+    if (env->now == 0)
+        env->now = (as_time)uv_hrtime();
+    return env->now;
+}
+
+static int64_t env_wall_ms(struct as_env *env)
+{
+    struct timespec now;
+
+    if (env->wall_ms == 0) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        env->wall_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    }
+    return env->wall_ms;
+}
+
+static void turn_begins(struct as_env *env)
+{
+    env->now = 0;
+    env->wall_ms = 0;
+}
+
+static uint64_t env_random(struct as_env *env)
+{
+    if (env->random_left == 0) {
+        if (getrandom(env->random, sizeof(env->random), 0) != (ssize_t)sizeof(env->random))
+            end_process("the system gives no random numbers");
+        env->random_left = SHELL_RANDOM_COUNT;
+    }
+    return env->random[--env->random_left];
+}
+
+static void on_timer(uv_timer_t *timer);
+
+/* libuv counts whole milliseconds from the start of the turn: rounded up, and looked at when it
+ * fires. */
+static void timer_start(struct as_env *env)
+{
+    as_time wait = env->timer_at - env_now(env);
+    uint64_t wait_ms = wait > 0 ? (uint64_t)((wait + AS_MS - 1) / AS_MS) : 0;
+
+    env->timer_due = env->timer_at;
+    uv_timer_start(&env->timer, on_timer, wait_ms, 0);
+}
+
+/* A timer that is too early is left alone: when it fires it is set anew, which is cheaper than at
+ * each turn. */
+static void env_timer_arm(struct as_env *env, as_time at)
+{
+    env->timer_at = at;
+    if (at < env->timer_due)
+        timer_start(env);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct as_env *env = timer->data;
+
+    env->timer_due = AS_NEVER;
+    if (env->timer_at == AS_NEVER)
+        return;
+    if (env->timer_at > env_now(env)) {
+        timer_start(env);
+        return;
+    }
+    env->timer_at = AS_NEVER;
+    node_on_timer(env->node);
+}
+
+/* --- Connections of agents --- */
+
+static void env_net_dial(struct as_env *env, uint64_t connection, const char *address)
+{
+    net_dial(env->net, connection, address);
+}
+
+static void env_net_send(struct as_env *env, uint64_t connection, struct as_bytes bytes)
+{
+    env->stirred = true;
+    net_send(env->net, connection, bytes);
+}
+
+static void env_net_close(struct as_env *env, uint64_t connection)
+{
+    env->stirred = true;
+    net_close(env->net, connection);
+}
+
+static void on_accepted(void *ctx, uint64_t connection, const char *peer)
+{
+    struct as_env *env = ctx;
+
+    node_on_accepted(env->node, connection, peer);
+}
+
+static void on_connected(void *ctx, uint64_t connection)
+{
+    (void)ctx;
+    (void)connection; /* a lone node dials nobody */
+}
+
+static void on_bytes(void *ctx, uint64_t connection, struct as_bytes bytes)
+{
+    struct as_env *env = ctx;
+
+    node_on_bytes(env->node, connection, bytes);
+}
+
+static void on_closed(void *ctx, uint64_t connection, as_err err)
+{
+    struct as_env *env = ctx;
+
+    node_on_closed(env->node, connection, err);
+}
+
+const struct net_callbacks shell_net_callbacks = {NULL, on_accepted, on_connected, on_bytes,
+                                                  on_closed};
+
+/* --- The log's disk --- */
+
+static void begin_op(struct as_env *env, const struct as_disk_op *op)
+{
+    if (disk_start(env->disk, op) != AS_OK)
+        end_process("out of memory for a disk operation");
+}
+
+/* A WRITE waits for the end of the turn: only then is it known whether anything else can run
+ * meanwhile. */
+static void env_disk_start(struct as_env *env, const struct as_disk_op *op)
+{
+    env->stirred = true;
+    if (op->kind == AS_DISK_WRITE && !env->holding) {
+        env->held = *op;
+        env->holding = true;
+    } else {
+        begin_op(env, op);
+    }
+}
+
+void env_on_disk_done(void *ctx, uint64_t ticket, as_err err)
+{
+    struct as_env *env = ctx;
+
+    node_on_disk_done(env->node, ticket, err);
+}
+
+/* Nothing else to do meanwhile, and a disk that answers quickly: then two wake-ups of threads are
+ * saved. */
+static bool write_in_place(struct as_env *env)
+{
+    if (!env->sync_in_place || disk_writing(env->disk) || !node_waits_for_log(env->node))
+        return false;
+    if (env->sync_ns <= IN_PLACE_NS_MAX)
+        return true;
+    if (++env->sync_skipped < IN_PLACE_RETRY)
+        return false;
+    env->sync_skipped = 0;
+    return true;
+}
+
+/* True if the write is done already, and the node has been told. */
+static bool begin_held(struct as_env *env)
+{
+    uint64_t began;
+    as_err err;
+
+    if (!env->holding)
+        return false;
+    env->holding = false;
+    if (!write_in_place(env)) {
+        begin_op(env, &env->held);
+        return false;
+    }
+    net_flush(env->net);
+    began = uv_hrtime();
+    err = disk_write_here(env->disk, &env->held);
+    env->sync_ns += ((as_time)(uv_hrtime() - began) - env->sync_ns) / 8;
+    turn_begins(env); /* time has passed, and its end is an event like any other */
+    node_on_disk_done(env->node, env->held.ticket, err);
+    return true;
+}
+
+/* --- The rest --- */
+
+static void env_client_reply(struct as_env *env, uint64_t client, const struct as_reply *reply)
+{
+    env->stirred = true;
+    if (env->api) /* NULL: not listening yet, so nobody waits */
+        api_reply(env->api, client, reply);
+}
+
+static void env_pg_start(struct as_env *env, const struct as_pg_op *op)
+{
+    (void)env;
+    (void)op;
+    AS_ASSERT(false); /* a node has no databases */
+}
+
+static void env_pg_cancel(struct as_env *env, uint32_t participant, uint64_t op_id)
+{
+    (void)env;
+    (void)participant;
+    (void)op_id;
+    AS_ASSERT(false); /* a node has no databases */
+}
+
+static void env_trace(struct as_env *env, const struct as_trace *trace)
+{
+    (void)env;
+    say_trace(trace);
+}
+
+static void env_fatal(struct as_env *env, const char *why)
+{
+    (void)env;
+    end_process(why);
+}
+
+const struct as_env_ops shell_env_ops = {
+    .now = env_now,
+    .wall_ms = env_wall_ms,
+    .random = env_random,
+    .timer_arm = env_timer_arm,
+    .net_dial = env_net_dial,
+    .net_send = env_net_send,
+    .net_close = env_net_close,
+    .disk_start = env_disk_start,
+    .client_reply = env_client_reply,
+    .pg_start = env_pg_start,
+    .pg_cancel = env_pg_cancel,
+    .trace = env_trace,
+    .fatal = env_fatal,
+};
+
+void env_init(struct as_env *env)
+{
+    env->timer.data = env;
+    env->timer_at = env->timer_due = AS_NEVER;
+}
+
+/* The loop must not sleep now: there is another turn to end. */
+static void turn_again(struct as_env *env)
+{
+    env->timer_due = 0;
+    uv_timer_start(&env->timer, on_timer, 0, 0);
+}
+
+/*
+ * The order is one of speed only: the log's write is begun first, because it takes longest; then
+ * the agents get their frames, so that they work while the clients are answered. While
+ * libmicrohttpd writes answers it also reads new requests: their branches leave in the same turn. A
+ * crash anywhere here loses effects that the node may lose (architecture.md, the contract of a pure
+ * core, 3).
+ */
+void env_turn_end(struct as_env *env)
+{
+    int pass = 0;
+
+    do {
+        do {
+            node_turn_end(env->node);
+        } while (begin_held(env));
+        net_flush(env->net);
+        env->stirred = false;
+        api_turn_end(env->api);
+    } while (env->stirred && ++pass < PASSES_MAX);
+    if (env->stirred)
+        turn_again(env);
+    AS_CRASH_FLUSHED();
+    turn_begins(env);
+}

@@ -1,0 +1,71 @@
+/*
+ * Inside the shell room:
+ *
+ *   main.c      arguments, exit codes
+ *   settings.c  the configuration file
+ *   shell.c     opening, running, draining, closing
+ *   env.c       the node's one door to the world; the end of a turn
+ */
+#ifndef ASSENT_SHELL_ENV_H
+#define ASSENT_SHELL_ENV_H
+
+#include <uv.h>
+
+#include "assent/env.h"
+#include "common/uv/disk.h"
+#include "common/uv/net.h"
+#include "coordinator/shell/shell.h"
+
+#define SHELL_RANDOM_COUNT 32
+
+/* What the node knows as its env. */
+struct as_env {
+    uv_loop_t loop;
+    struct node *node;
+    struct net *net;
+    struct disk *disk;
+    struct api *api;
+
+    as_time now; /* of this turn; 0: not asked for yet */
+    int64_t wall_ms;
+
+    bool stirred; /* the node asked for something since this was cleared */
+
+    uv_timer_t timer;
+    as_time timer_at;  /* what the node wants */
+    as_time timer_due; /* what libuv has; not later than timer_at */
+
+    /* A WRITE that the node asked for in this turn, not begun yet. One at a time (coordinator/log).
+     */
+    struct as_disk_op held;
+    bool holding;
+    bool sync_in_place;
+    as_time sync_ns; /* moving average of writes carried out in place */
+    uint32_t sync_skipped;
+
+    uint64_t random[SHELL_RANDOM_COUNT];
+    uint32_t random_left;
+};
+
+struct shell {
+    struct as_env env;
+    struct settings settings;
+    uv_prepare_t turn;
+    uv_signal_t terminate, interrupt;
+    uv_timer_t drain;
+    uint64_t drain_until_ms;
+    bool draining;
+    uint32_t handles; /* initialised, in the order of shell_open */
+};
+
+extern const struct as_env_ops shell_env_ops;
+
+/* `env` is zeroed, its loop and its timer are there. */
+void env_init(struct as_env *env);
+/* Of struct net_callbacks and disk_run. */
+extern const struct net_callbacks shell_net_callbacks;
+void env_on_disk_done(void *ctx, uint64_t ticket, as_err err);
+/* Everything that this turn brought is done with: writes, syncs, sends, answers. */
+void env_turn_end(struct as_env *env);
+
+#endif

@@ -1,0 +1,153 @@
+/*
+ * The table of settings with defaults and ranges. Fault model: a person wrote the file
+ * (common/uv/config.h).
+ */
+#include "coordinator/shell/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/uv/config.h"
+#include "common/uv/net.h"
+
+#define TEXT(s, k, f, ...)                                                                   \
+    {                                                                                        \
+        .section = s, .key = k, .kind = CONFIG_TEXT, .offset = offsetof(struct settings, f), \
+        .size = sizeof(((struct settings *)0)->f), __VA_ARGS__                               \
+    }
+#define NUMBER(s, f, least, most)                                                               \
+    {                                                                                           \
+        .section = s, .key = #f, .kind = CONFIG_NUMBER, .offset = offsetof(struct settings, f), \
+        .min = (least), .max = (most)                                                           \
+    }
+#define CHOICE(s, f, words)                                                                     \
+    {                                                                                           \
+        .section = s, .key = #f, .kind = CONFIG_CHOICE, .offset = offsetof(struct settings, f), \
+        .choices = (words)                                                                      \
+    }
+#define SWITCH(s, f)                                                                         \
+    {                                                                                        \
+        .section = s, .key = #f, .kind = CONFIG_BOOL, .offset = offsetof(struct settings, f) \
+    }
+
+static const struct config_key keys[] = {
+    TEXT("node", "cluster", cluster, .required = true),
+    TEXT("node", "data_dir", data_dir, .required = true),
+    NUMBER("node", id, 1, UINT32_MAX),
+    CHOICE("node", log_level, "debug|info|warn|alarm"),
+    NUMBER("node", drain_ms, 0, 3600000),
+    SWITCH("node", insecure),
+    TEXT("api", "listen", api_listen, .required = false),
+    NUMBER("api", connections_max, 1, 1000000),
+    NUMBER("api", body_bytes_max, 1024, 3u << 20),
+    NUMBER("api", idle_timeout_s, 1, 86400),
+    TEXT("agents", "listen", agents_listen, .required = false),
+    NUMBER("log", segment_mib, 1, 1024),
+    NUMBER("log", snapshot_mib, 1, 65536),
+    NUMBER("log", mark_ms, 1, 10000),
+    CHOICE("log", sync_in_place, "auto|never"),
+    NUMBER("limits", undecided_max, 1, 1000000),
+    NUMBER("limits", outcomes_max, 1000, 100000000),
+    NUMBER("limits", retention_ms, 1000, 86400000),
+    NUMBER("limits", committed_set_mib, 1, 4096),
+    NUMBER("limits", timeout_ms_default, 1, AS_TIMEOUT_MS_MAX),
+    NUMBER("limits", resend_first_ms, 1, 60000),
+    NUMBER("limits", resend_max_ms, 1, 600000),
+};
+
+static const struct settings defaults = {
+    .id = 1,
+    .log_level = AS_TRACE_INFO,
+    .drain_ms = 10000,
+    .api_listen = "127.0.0.1:7480",
+    .connections_max = 10000,
+    .body_bytes_max = AS_BODY_BYTES_MAX,
+    .idle_timeout_s = 120,
+    .agents_listen = "127.0.0.1:7481",
+    .segment_mib = AS_SEGMENT_BYTES >> 20,
+    .snapshot_mib = 64,
+    .mark_ms = 100,
+    .undecided_max = AS_UNDECIDED_MAX,
+    .outcomes_max = AS_OUTCOMES_MAX,
+    .retention_ms = AS_RETENTION_MS,
+    .committed_set_mib = AS_COMMITTED_SET_BYTES_MAX >> 20,
+    .timeout_ms_default = AS_TIMEOUT_MS_DEFAULT,
+    .resend_first_ms = 100,
+    .resend_max_ms = 5000,
+};
+
+static as_err refuse(char *ret_error, const char *path, const char *why)
+{
+    snprintf(ret_error, 512, "%.100s: %.400s", path, why);
+    return AS_ERR_INVALID;
+}
+
+static as_err check_address(const struct settings *settings, const char *path, const char *section,
+                            const char *address, char *ret_error)
+{
+    char why[400], host[256];
+    uint16_t port;
+
+    if (net_address_split(address, host, &port) != AS_OK) {
+        snprintf(why, sizeof(why), "[%s] listen: \"%.100s\" is not host:port or [v6]:port", section,
+                 address);
+        return refuse(ret_error, path, why);
+    }
+    if (settings->insecure || net_address_loopback(address))
+        return AS_OK;
+    snprintf(why, sizeof(why),
+             "[%s] listen: %.100s can be reached from other machines, and there is no TLS yet: "
+             "listen on 127.0.0.1, or set insecure = yes in [node] if the network is trusted",
+             section, address);
+    return refuse(ret_error, path, why);
+}
+
+as_err settings_read(const char *path, struct settings *ret, char ret_error[512])
+{
+    struct settings settings = defaults;
+    const struct config_schema schema = {
+        .keys = keys, .key_count = AS_COUNT_OF(keys), .target = &settings};
+    as_err err = config_read(path, &schema, ret_error);
+
+    if (err)
+        return err;
+    if (!as_cluster_valid(settings.cluster, strlen(settings.cluster)))
+        return refuse(ret_error, path, "[node] cluster must be 1 to 32 of a-z, 0-9 and -");
+    if (settings.data_dir[0] == '\0')
+        return refuse(ret_error, path, "[node] data_dir is empty");
+    if (settings.resend_first_ms > settings.resend_max_ms)
+        return refuse(ret_error, path, "[limits] resend_first_ms is larger than resend_max_ms");
+    err = check_address(&settings, path, "api", settings.api_listen, ret_error);
+    if (!err)
+        err = check_address(&settings, path, "agents", settings.agents_listen, ret_error);
+    if (!err)
+        *ret = settings;
+    return err;
+}
+
+void settings_node(const struct settings *settings, struct node_config *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    memcpy(ret->log.cluster, settings->cluster, sizeof(ret->log.cluster));
+    ret->log.node = settings->id;
+    ret->log.segment_bytes = settings->segment_mib << 20;
+    ret->log.mark_ms = (uint32_t)settings->mark_ms;
+    ret->txn.undecided_max = (uint32_t)settings->undecided_max;
+    ret->txn.outcomes_max = (uint32_t)settings->outcomes_max;
+    ret->txn.retention_ms = (uint32_t)settings->retention_ms;
+    ret->txn.committed_bytes_max = (size_t)settings->committed_set_mib << 20;
+    ret->txn.resend_first_ms = (uint32_t)settings->resend_first_ms;
+    ret->txn.resend_max_ms = (uint32_t)settings->resend_max_ms;
+    ret->snapshot_bytes = settings->snapshot_mib << 20;
+}
+
+void settings_api(const struct settings *settings, struct api_config *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    memcpy(ret->listen, settings->api_listen, sizeof(ret->listen));
+    ret->connections_max = (uint32_t)settings->connections_max;
+    ret->body_bytes_max = (size_t)settings->body_bytes_max;
+    ret->idle_timeout_s = (uint32_t)settings->idle_timeout_s;
+    ret->timeout_ms_default = (uint32_t)settings->timeout_ms_default;
+    ret->version = AS_VERSION;
+}

@@ -1,0 +1,37 @@
+/*
+ * What an operator may set for a coordinator node: the file of `assentd --config`.
+ */
+#ifndef ASSENT_SHELL_SETTINGS_H
+#define ASSENT_SHELL_SETTINGS_H
+
+#include "assent/limits.h"
+#include "coordinator/api/api.h"
+#include "coordinator/node/node.h"
+
+struct settings {
+    /* [node] */
+    uint64_t id;
+    char cluster[AS_CLUSTER_LEN_MAX + 1];
+    char data_dir[1024];
+    int log_level; /* enum as_trace_level */
+    uint64_t drain_ms;
+    bool insecure;
+    /* [api] */
+    char api_listen[256];
+    uint64_t connections_max, body_bytes_max, idle_timeout_s;
+    /* [agents] */
+    char agents_listen[256];
+    /* [log] */
+    uint64_t segment_mib, snapshot_mib, mark_ms;
+    int sync_in_place; /* 0: auto, 1: never */
+    /* [limits] */
+    uint64_t undecided_max, outcomes_max, retention_ms, committed_set_mib;
+    uint64_t timeout_ms_default, resend_first_ms, resend_max_ms;
+};
+
+/* INVALID and others: ret_error says what is wrong and what is allowed. */
+as_err settings_read(const char *path, struct settings *ret, char ret_error[512]) AS_MUSTCHECK;
+void settings_node(const struct settings *settings, struct node_config *ret);
+void settings_api(const struct settings *settings, struct api_config *ret);
+
+#endif

@@ -1,0 +1,272 @@
+/*
+ * A coordinator process from its first to its last system call. Fault model: whatever cannot be
+ * opened is named, and nothing is changed that a second start could not mend. A process that dies
+ * without draining loses nothing but time.
+ */
+#include "coordinator/shell/shell.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "assent/alloc.h"
+#include "common/uv/say.h"
+#include "coordinator/shell/env.h"
+
+#define ERROR_BYTES 2048
+#define DRAIN_LOOK_MS 20
+
+/* --- Opening --- */
+
+static as_err fail(char *ret_error, as_err err, const char *what, const char *detail)
+{
+    snprintf(ret_error, ERROR_BYTES, "%.1000s%s%.1000s", what, detail[0] ? ": " : "", detail);
+    return err;
+}
+
+/* A directory without a log is never filled in silence: a wiped node would then vote anew
+ * (protocol.md). */
+static as_err bootstrap_log(struct shell *shell, const struct log_config *config, char *ret_error)
+{
+    struct log_config made = *config;
+    struct as_disk door = disk_door(shell->env.disk);
+    char incarnation[24];
+    as_err err;
+
+    while (made.incarnation == 0) {
+        if (getrandom(&made.incarnation, sizeof(made.incarnation), 0) !=
+            (ssize_t)sizeof(made.incarnation))
+            return fail(ret_error, AS_ERR_IO, "the system gives no random numbers", "");
+    }
+    err = log_bootstrap(&made, &door);
+    if (err == AS_ERR_EXISTS)
+        return fail(ret_error, err, shell->settings.data_dir,
+                    "there is a decision log here already; start without --bootstrap");
+    if (err)
+        return fail(ret_error, err, "cannot make the decision log", as_err_text(err));
+    snprintf(incarnation, sizeof(incarnation), "%016" PRIx64, made.incarnation);
+    say(AS_TRACE_INFO, "bootstrapped", "cluster", made.cluster, "incarnation", incarnation,
+        "data_dir", shell->settings.data_dir, NULL);
+    return AS_OK;
+}
+
+static as_err open_disk(struct shell *shell, bool bootstrap, char *ret_error)
+{
+    enum disk_mode mode = bootstrap ? DISK_MAKE : DISK_WRITE;
+    char why[512];
+    as_err err = disk_open(&shell->env.disk, shell->settings.data_dir, mode, why);
+
+    if (err == AS_ERR_NOTFOUND && !bootstrap)
+        return fail(ret_error, err, shell->settings.data_dir,
+                    "no such directory; the first start of a new cluster needs --bootstrap");
+    return err ? fail(ret_error, err, why, "") : AS_OK;
+}
+
+static as_err open_node(struct shell *shell, bool bootstrap, struct log_report *ret_report,
+                        char *ret_error)
+{
+    struct node_config config;
+    struct as_disk door = disk_door(shell->env.disk);
+    as_err err = AS_OK;
+
+    settings_node(&shell->settings, &config);
+    if (bootstrap)
+        err = bootstrap_log(shell, &config.log, ret_error);
+    if (err)
+        return err;
+    err = node_open(&shell->env.node, &config, &door, &shell->env, &shell_env_ops, ret_report);
+    if (err == AS_ERR_NOTFOUND)
+        return fail(ret_error, err, shell->settings.data_dir,
+                    "no decision log here; the first start of a new cluster needs --bootstrap");
+    if (err)
+        return fail(ret_error, err, "the decision log does not open",
+                    ret_report->detail[0] ? ret_report->detail : as_err_text(err));
+    return AS_OK;
+}
+
+static as_err open_net(struct shell *shell, uint16_t *ret_agents_port, uint16_t *ret_api_port,
+                       char *ret_error)
+{
+    struct net_callbacks callbacks = shell_net_callbacks;
+    struct api_config config;
+    struct as_env *env = &shell->env;
+    char why[256] = "";
+    as_err err;
+
+    callbacks.ctx = env;
+    err = disk_run(env->disk, &env->loop, env_on_disk_done, env);
+    if (err)
+        return fail(ret_error, err, "cannot start the disk's threads", as_err_text(err));
+    err = net_new(&env->net, &env->loop, &callbacks);
+    if (err)
+        return fail(ret_error, err, as_err_text(err), "");
+    err = net_listen(env->net, shell->settings.agents_listen, ret_agents_port, why);
+    if (err)
+        return fail(ret_error, err, "[agents] listen", why);
+    settings_api(&shell->settings, &config);
+    err = api_new(&env->api, &config, &env->loop, env->node, ret_api_port, why);
+    return err ? fail(ret_error, err, "[api] listen", why) : AS_OK;
+}
+
+/* The configured host with the port that was really taken. */
+static const char *address_text(const char *listen, uint16_t port, char ret_text[300])
+{
+    const char *colon = strrchr(listen, ':');
+
+    snprintf(ret_text, 300, "%.*s:%u", colon ? (int)(colon - listen) : 0, listen, port);
+    return ret_text;
+}
+
+static void say_started(struct shell *shell, const struct log_report *report, uint16_t api_port,
+                        uint16_t agents_port)
+{
+    struct node_info info;
+    char api[300], agents[300], numbers[6][32];
+
+    node_info(shell->env.node, &info);
+    snprintf(numbers[0], 32, "%016" PRIx64, info.incarnation);
+    snprintf(numbers[1], 32, "%" PRIu64, info.node_id);
+    snprintf(numbers[2], 32, "%" PRIu64, info.term);
+    snprintf(numbers[3], 32, "%" PRIu64, report->records);
+    snprintf(numbers[4], 32, "%" PRIu64, report->cut_bytes);
+    snprintf(numbers[5], 32, "%ld", (long)getpid());
+    say(AS_TRACE_INFO, "started", "version", AS_VERSION, "cluster", info.cluster, "incarnation",
+        numbers[0], "node", numbers[1], "term", numbers[2], "api",
+        address_text(shell->settings.api_listen, api_port, api), "agents",
+        address_text(shell->settings.agents_listen, agents_port, agents), "data_dir",
+        shell->settings.data_dir, "records", numbers[3], "cut_bytes", numbers[4], "pid", numbers[5],
+        NULL);
+    if (report->cut_bytes)
+        say(AS_TRACE_WARN, "torn_tail_cut", "bytes", numbers[4], "text",
+            "what was being written when the node died was never acknowledged", NULL);
+}
+
+static void on_turn(uv_prepare_t *turn)
+{
+    struct shell *shell = turn->data;
+
+    env_turn_end(&shell->env);
+}
+
+static void on_signal(uv_signal_t *handle, int number);
+
+static as_err open_handles(struct shell *shell)
+{
+    uv_loop_t *loop = &shell->env.loop;
+
+    if (uv_prepare_init(loop, &shell->turn) || uv_timer_init(loop, &shell->drain) ||
+        uv_signal_init(loop, &shell->terminate))
+        return AS_ERR_IO;
+    if (uv_signal_init(loop, &shell->interrupt))
+        return AS_ERR_IO;
+    shell->turn.data = shell->drain.data = shell;
+    shell->terminate.data = shell->interrupt.data = shell;
+    if (uv_prepare_start(&shell->turn, on_turn) ||
+        uv_signal_start(&shell->terminate, on_signal, SIGTERM) ||
+        uv_signal_start(&shell->interrupt, on_signal, SIGINT))
+        return AS_ERR_IO;
+    return AS_OK;
+}
+
+as_err shell_open(struct shell **ret_shell, const struct settings *settings, bool bootstrap,
+                  char ret_error[2048])
+{
+    struct shell *shell = as_alloc_zero(1, sizeof(*shell));
+    struct log_report report = {0};
+    uint16_t agents_port = 0, api_port = 0;
+    as_err err;
+
+    if (!shell || uv_loop_init(&shell->env.loop) != 0 ||
+        uv_timer_init(&shell->env.loop, &shell->env.timer) != 0) {
+        as_free(shell);
+        return fail(ret_error, AS_ERR_NOMEM, "cannot make an event loop", "");
+    }
+    env_init(&shell->env);
+    shell->settings = *settings;
+    shell->env.sync_in_place = settings->sync_in_place == 0;
+    *ret_shell = shell;
+    err = open_disk(shell, bootstrap, ret_error);
+    if (!err)
+        err = open_node(shell, bootstrap, &report, ret_error);
+    if (!err)
+        err = open_net(shell, &agents_port, &api_port, ret_error);
+    if (err)
+        return err;
+    err = open_handles(shell);
+    if (err)
+        return fail(ret_error, err, "cannot watch signals", "");
+    /* Replaying a long log took time that the loop has not seen; no timer may count it. */
+    uv_update_time(&shell->env.loop);
+    shell->env.now = 0;
+    node_start(shell->env.node);
+    say_started(shell, &report, api_port, agents_port);
+    return AS_OK;
+}
+
+/* --- Running and draining --- */
+
+static void on_drain(uv_timer_t *timer)
+{
+    struct shell *shell = timer->data;
+    bool api_done = api_drain(shell->env.api);
+    bool node_done = node_drain(shell->env.node);
+
+    if (api_done && node_done) {
+        say(AS_TRACE_INFO, "drained", NULL);
+        uv_stop(&shell->env.loop);
+    } else if (uv_now(&shell->env.loop) >= shell->drain_until_ms) {
+        say(AS_TRACE_WARN, "drain_gave_up", "waiting_for", node_done ? "clients" : "transactions",
+            NULL);
+        uv_stop(&shell->env.loop);
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct shell *shell = handle->data;
+    const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
+
+    if (shell->draining) {
+        say(AS_TRACE_WARN, "stopped_at_once", "signal", name, NULL);
+        _exit(128 + number); /* as after a kill: the log has what was decided */
+    }
+    say(AS_TRACE_INFO, "stopping", "signal", name, NULL);
+    shell->draining = true;
+    shell->drain_until_ms = uv_now(&shell->env.loop) + shell->settings.drain_ms;
+    uv_timer_start(&shell->drain, on_drain, 0, DRAIN_LOOK_MS);
+}
+
+void shell_run(struct shell *shell)
+{
+    uv_run(&shell->env.loop, UV_RUN_DEFAULT);
+}
+
+static void close_handle(uv_handle_t *handle, void *ctx)
+{
+    struct shell *shell = ctx;
+    uv_handle_t *own[] = {(uv_handle_t *)&shell->turn, (uv_handle_t *)&shell->drain,
+                          (uv_handle_t *)&shell->terminate, (uv_handle_t *)&shell->interrupt,
+                          (uv_handle_t *)&shell->env.timer};
+
+    for (size_t i = 0; i < AS_COUNT_OF(own); i++) {
+        if (handle == own[i] && !uv_is_closing(handle))
+            uv_close(handle, NULL);
+    }
+}
+
+void shell_close(struct shell *shell)
+{
+    if (!shell)
+        return;
+    api_free(shell->env.api);
+    net_free(shell->env.net);
+    disk_close(shell->env.disk);
+    node_free(shell->env.node);
+    uv_walk(&shell->env.loop, close_handle, shell);
+    uv_run(&shell->env.loop, UV_RUN_DEFAULT);
+    AS_ASSERT(uv_loop_close(&shell->env.loop) == 0);
+    as_free(shell);
+}

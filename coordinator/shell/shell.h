@@ -1,0 +1,22 @@
+/*
+ * The running coordinator: the loop, and `struct as_env` on libuv. Holds no ordering knowledge of
+ * the protocol: whatever the node asks for may be done in any order, or be lost in a crash.
+ */
+#ifndef ASSENT_SHELL_H
+#define ASSENT_SHELL_H
+
+#include "coordinator/shell/settings.h"
+
+struct shell;
+
+/*
+ * Opens the data directory and the log, listens, and begins a new term. `bootstrap` makes directory
+ * and log of a new cluster first. On failure ret_error is for people.
+ */
+as_err shell_open(struct shell **ret_shell, const struct settings *settings, bool bootstrap,
+                  char ret_error[2048]) AS_MUSTCHECK;
+/* Until SIGTERM or SIGINT, then until what is under way is done or drain_ms have passed. */
+void shell_run(struct shell *shell);
+void shell_close(struct shell *shell); /* takes NULL and a half-opened one */
+
+#endif
