@@ -1,9 +1,9 @@
 /*
- * One agent: the branches of its participants, and its sessions with the coordinator nodes. Pure: speaks only
- * to `struct as_env`.
+ * One agent: the branches of its participants, and its sessions with the coordinator nodes. Pure:
+ * speaks only to `struct as_env`.
  *
- * Where a branch is finished: on COMMIT or ABORT from a node (R6), by participant/branch, which tells when an
- * outcome is proven (R7).
+ * Where a branch is finished: on COMMIT or ABORT from a node (R6), by participant/branch, which
+ * tells when an outcome is proven (R7).
  */
 #ifndef ASSENT_AGENT_H
 #define ASSENT_AGENT_H
@@ -16,7 +16,8 @@
 
 struct agent_participant_config {
     char name[AS_PARTICIPANT_LEN_MAX + 1];
-    uint32_t prepared_max; /* branches of ours that may be executing or prepared; 0: from the server's setting */
+    uint32_t prepared_max; /* branches of ours that may be executing or prepared; 0: from the
+                              server's setting */
     uint32_t queue_max;    /* branches that may wait for one of these; 0: 1000 */
 };
 
@@ -27,8 +28,8 @@ struct agent_config {
     char nodes[AGENT_NODES_MAX][AGENT_ADDRESS_LEN_MAX + 1];
     uint32_t participant_count;
     const struct agent_participant_config *participants; /* copied */
-    uint32_t grace_ms;   /* 0: 2000: how old a prepared branch is before it is asked about (R6) */
-    uint32_t scan_ms;    /* 0: 2000 */
+    uint32_t grace_ms; /* 0: 2000: how old a prepared branch is before it is asked about (R6) */
+    uint32_t scan_ms;  /* 0: 2000 */
     uint32_t redial_max_ms; /* 0: 1000 */
 };
 
@@ -52,11 +53,13 @@ void agent_on_pg_done(struct agent *agent, const struct as_pg_done *done);
 
 void agent_on_timer(struct agent *agent);
 
-/* No new branches; true when nothing is executing any more. Prepared branches wait for the next agent. */
+/* No new branches; true when nothing is executing any more. Prepared branches wait for the next
+ * agent. */
 bool agent_drain(struct agent *agent);
 
 struct agent_counts {
-    uint64_t executed, voted_yes, voted_no, voted_read_only, committed, aborted, heuristic, inquiries, fenced;
+    uint64_t executed, voted_yes, voted_no, voted_read_only, committed, aborted, heuristic,
+        inquiries, fenced;
     uint32_t branches; /* live now */
     uint32_t queued;
 };

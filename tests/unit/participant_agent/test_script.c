@@ -1,0 +1,428 @@
+/*
+ * Golden scripts of the agent: tests/data/agent. Node N and participant P count from 0; #N is the
+ * Nth operation.
+ *
+ *   agent [nodes=N] [participants=N] [prepared_max=N] [queue_max=N]      a new agent, started
+ *   connected N | closed N | advance MS | drain | counts
+ *   welcome N [incarnation=X] [cluster=NAME] | leader N TERM | refuse N | ping N | garbage N |
+ * hello N rotate N P execute N TERM.SEQ/BRANCH [slot=P] [id=ID] [timeout=MS] [read_only]
+ *   commit|abort|read_finish|pending|unknown N TERM.SEQ/BRANCH [slot=P] [id=ID] [xid=N]
+ * [identity=A] up P [identity=A] [max=N] [marker] | down P done #N STATUS [fields]
+ * [row=GID,XID,AGE]...
+ */
+#include "../participant_branch/golden.h"
+#include "fake.h"
+
+#include "../participant_branch/names.h"
+
+#define OPS_MAX 256
+#define INCARNATION 0x5f3a9c01d2e4b687u
+
+struct script {
+    struct as_env env;
+    struct agent *agent;
+    struct golden *golden;
+    struct {
+        uint64_t id;
+        uint32_t participant;
+        enum as_pg_kind kind;
+    } ops[OPS_MAX];
+    int op_count;
+    uint64_t connections[AGENT_NODES_MAX];
+};
+
+static int node_of(const struct script *script, uint64_t connection)
+{
+    for (int i = 0; i < AGENT_NODES_MAX; i++) {
+        if (script->connections[i] == connection)
+            return i;
+    }
+    fail_msg("line %d: no open connection %llu", script->golden->line,
+             (unsigned long long)connection);
+    return 0;
+}
+
+static int op_of(const struct script *script, uint64_t id)
+{
+    for (int i = 0; i < script->op_count; i++) {
+        if (script->ops[i].id == id)
+            return i;
+    }
+    fail_msg("line %d: no such operation", script->golden->line);
+    return 0;
+}
+
+static void on_dialed(void *test, uint64_t connection, const char *address)
+{
+    struct script *script = test;
+    int node = address[4] - '0'; /* "node0:1" */
+
+    script->connections[node] = connection;
+    golden_put(script->golden, "  dial %s\n", address);
+}
+
+static void on_closed(void *test, uint64_t connection)
+{
+    struct script *script = test;
+    int node = node_of(script, connection);
+
+    script->connections[node] = 0;
+    golden_put(script->golden, "  close %d\n", node);
+}
+
+static void put_branch(struct golden *golden, const struct as_wire_branch *branch)
+{
+    golden_put(golden, " %llu.%llu/%u slot=%u", (unsigned long long)branch->attempt.term,
+               (unsigned long long)branch->attempt.seq, branch->number, branch->slot);
+}
+
+static void put_status(struct golden *golden, const struct as_wire_status *status)
+{
+    golden_put(golden,
+               " slot=%u used=%u prepared=%u in_doubt=%u orphaned=%u foreign=%u queued=%u "
+               "oldest=%lld",
+               status->slot, status->slots_used, status->prepared, status->in_doubt,
+               status->orphaned, status->foreign, status->queued, (long long)status->oldest_age_ms);
+}
+
+static void put_vote(struct golden *golden, const struct as_wire_vote *vote)
+{
+    put_branch(golden, &vote->branch);
+    golden_put(golden, " %s", vote_names[vote->vote]);
+    if (vote->vote == AS_VOTE_YES)
+        golden_put(golden, " xid=%llu identity=%c", (unsigned long long)vote->xid,
+                   identity_name(&vote->identity));
+    if (vote->vote == AS_VOTE_NO)
+        golden_put(golden, " %s statement=%d sqlstate=%s \"%.*s\"", as_reason_text(vote->code),
+                   vote->statement, vote->sqlstate, (int)vote->message.len, vote->message.data);
+}
+
+static void on_sent(void *test, uint64_t connection, const struct as_wire_msg *msg)
+{
+    struct script *script = test;
+    struct golden *golden = script->golden;
+
+    golden_put(golden, "  send %d %s", node_of(script, connection), as_wire_type_text(msg->type));
+    switch (msg->type) {
+    case AS_WIRE_HELLO:
+        golden_put(golden, " incarnation=%llx", (unsigned long long)msg->hello.incarnation);
+        break;
+    case AS_WIRE_PARTICIPANT:
+        golden_put(golden, " slot=%u %.*s %s identity=%c \"%.*s\"", msg->participant.slot,
+                   (int)msg->participant.name.len, msg->participant.name.data,
+                   msg->participant.up ? "up" : "down", identity_name(&msg->participant.identity),
+                   (int)msg->participant.detail.len, msg->participant.detail.data);
+        break;
+    case AS_WIRE_STATUS:
+        put_status(golden, &msg->status);
+        break;
+    case AS_WIRE_VOTE:
+        put_vote(golden, &msg->vote);
+        break;
+    case AS_WIRE_ACK:
+        put_branch(golden, &msg->ack.branch);
+        golden_put(golden, " %s \"%.*s\"", ack_names[msg->ack.ack], (int)msg->ack.message.len,
+                   msg->ack.message.data);
+        break;
+    case AS_WIRE_INQUIRE:
+        put_branch(golden, &msg->inquire.branch);
+        golden_put(golden, " id=%.*s", (int)msg->inquire.id.len, msg->inquire.id.data);
+        break;
+    default:
+        break;
+    }
+    golden_put(golden, "\n");
+}
+
+static void on_started(void *test, const struct as_pg_op *op)
+{
+    struct script *script = test;
+
+    assert_true(script->op_count < OPS_MAX);
+    script->ops[script->op_count].id = op->id;
+    script->ops[script->op_count].participant = op->participant;
+    script->ops[script->op_count].kind = op->kind;
+    golden_put(script->golden, "  pg #%d p%u %s", script->op_count++, op->participant,
+               op_names[op->kind]);
+    if (op->gid[0])
+        golden_put(script->golden, " %s", op->gid);
+    if (op->connection)
+        golden_put(script->golden, " connection=%llu", (unsigned long long)op->connection);
+    if (op->xid)
+        golden_put(script->golden, " xid=%llu", (unsigned long long)op->xid);
+    if (op->timeout_ms)
+        golden_put(script->golden, " timeout=%u", op->timeout_ms);
+    if (op->kind == AS_PG_READ_COMMIT || op->kind == AS_PG_READ_ABORT)
+        golden_put(script->golden, " target=#%d", op_of(script, op->target));
+    golden_put(script->golden, "\n");
+}
+
+static void on_cancelled(void *test, uint32_t participant, uint64_t op_id)
+{
+    struct script *script = test;
+    int op = op_of(script, op_id);
+
+    assert_int_equal(script->ops[op].participant, participant);
+    golden_put(script->golden, "  cancel #%d\n", op);
+}
+
+static void on_traced(void *test, const struct as_trace *trace)
+{
+    struct script *script = test;
+
+    golden_put(script->golden, "  trace %s", as_trace_name(trace->kind));
+    if (trace->branch)
+        golden_put(script->golden, " %llu.%llu/%u", (unsigned long long)trace->attempt.term,
+                   (unsigned long long)trace->attempt.seq, trace->branch);
+    if (trace->name)
+        golden_put(script->golden, " %s", trace->name);
+    if (trace->detail)
+        golden_put(script->golden, " \"%s\"", trace->detail);
+    golden_put(script->golden, "\n");
+}
+
+static void script_close(struct script *script)
+{
+    agent_free(script->agent);
+    fake_close(&script->env);
+    script->agent = NULL;
+}
+
+static void new_agent(struct script *script)
+{
+    struct agent_participant_config participants[2] = {{.name = "bank_a"}, {.name = "bank_b"}};
+    struct agent_config config = {.cluster = "demo", .name = "test", .participants = participants};
+    struct golden *golden = script->golden;
+
+    script_close(script);
+    *script = (struct script){.golden = golden};
+    fake_init(&script->env, 1);
+    script->env.test = script;
+    script->env.dialed = on_dialed;
+    script->env.closed = on_closed;
+    script->env.sent = on_sent;
+    script->env.started = on_started;
+    script->env.cancelled = on_cancelled;
+    script->env.traced = on_traced;
+    config.node_count = (uint32_t)golden_number(golden, "nodes", 1);
+    config.participant_count = (uint32_t)golden_number(golden, "participants", 1);
+    participants[0].prepared_max = (uint32_t)golden_number(golden, "prepared_max", 0);
+    participants[0].queue_max = (uint32_t)golden_number(golden, "queue_max", 0);
+    for (uint32_t i = 0; i < config.node_count; i++)
+        snprintf(config.nodes[i], sizeof config.nodes[i], "node%u:1", i);
+    assert_int_equal(agent_new(&script->agent, &config, &script->env, &fake_ops), AS_OK);
+    agent_start(script->agent);
+}
+
+static struct as_wire_branch branch_of(const struct golden *golden)
+{
+    unsigned long long term, seq;
+    unsigned number;
+
+    if (golden->count < 3 || sscanf(golden->words[2], "%llu.%llu/%u", &term, &seq, &number) != 3)
+        fail_msg("%s:%d: no branch", golden->file, golden->line);
+    return (struct as_wire_branch){(uint16_t)golden_number(golden, "slot", 0), number, {term, seq}};
+}
+
+static void message(struct script *script, const char *word)
+{
+    static const struct {
+        const char *word;
+        enum as_wire_type type;
+    } types[] = {
+        {"welcome", AS_WIRE_WELCOME},         {"leader", AS_WIRE_LEADER},
+        {"refuse", AS_WIRE_REFUSE},           {"ping", AS_WIRE_PING},
+        {"rotate", AS_WIRE_ROTATE},           {"execute", AS_WIRE_EXECUTE},
+        {"commit", AS_WIRE_COMMIT},           {"abort", AS_WIRE_ABORT},
+        {"read_finish", AS_WIRE_READ_FINISH}, {"pending", AS_WIRE_ANSWER},
+        {"unknown", AS_WIRE_ANSWER},          {"hello", AS_WIRE_HELLO},
+    };
+    struct golden *golden = script->golden;
+    uint64_t connection = script->connections[atoi(golden->words[1])];
+    const char *id = golden_word(golden, "id");
+    const char *cluster = golden_word(golden, "cluster");
+    struct as_bytes id_bytes = fake_text(id ? id : "order-1");
+    struct as_wire_msg msg = {0};
+
+    for (size_t i = 0; i < AS_COUNT_OF(types); i++) {
+        if (strcmp(types[i].word, word) == 0)
+            msg.type = types[i].type;
+    }
+    switch (msg.type) {
+    case AS_WIRE_WELCOME:
+        msg.welcome = (struct as_wire_welcome){1, golden_number(golden, "incarnation", INCARNATION),
+                                               fake_text(cluster ? cluster : "demo")};
+        break;
+    case AS_WIRE_LEADER:
+        msg.term = strtoull(golden->words[2], NULL, 10);
+        break;
+    case AS_WIRE_REFUSE:
+        msg.refuse = fake_text("not here");
+        break;
+    case AS_WIRE_ROTATE:
+        msg.rotate.slot = (uint16_t)atoi(golden->words[2]);
+        break;
+    case AS_WIRE_EXECUTE:
+        msg.execute = (struct as_wire_execute){
+            branch_of(golden), (uint32_t)golden_number(golden, "timeout", 30000), id_bytes,
+            fake_work(golden_word(golden, "read_only"))};
+        break;
+    case AS_WIRE_COMMIT:
+    case AS_WIRE_ABORT:
+        msg.decision =
+            (struct as_wire_decision){branch_of(golden), golden_number(golden, "xid", 0),
+                                      identity_of(golden_word(golden, "identity")), id_bytes};
+        break;
+    case AS_WIRE_READ_FINISH:
+        msg.read_finish = branch_of(golden);
+        break;
+    case AS_WIRE_ANSWER:
+        msg.answer = (struct as_wire_answer){branch_of(golden),
+                                             *word == 'p' ? AS_ANSWER_PENDING : AS_ANSWER_UNKNOWN};
+        break;
+    case AS_WIRE_PING:
+    case AS_WIRE_HELLO:
+        break;
+    default:
+        fail_msg("%s:%d: no such command: %s", golden->file, golden->line, word);
+    }
+    fake_feed(&script->env, script->agent, connection, &msg);
+}
+
+static void done(struct script *script)
+{
+    struct golden *golden = script->golden;
+    int op = atoi(golden->words[1] + 1);
+    struct as_pg_done done = done_of(golden, golden->words[2]);
+    struct as_pg_prepared rows[GOLDEN_WORDS_MAX];
+
+    done.id = script->ops[op].id;
+    done.participant = script->ops[op].participant;
+    done.kind = script->ops[op].kind;
+    done.rows = rows;
+    for (int i = 3; i < golden->count; i++) {
+        char *word = golden->words[i];
+
+        if (strncmp(word, "row=", 4) != 0)
+            continue;
+        word += 4;
+        rows[done.row_count].gid = strsep(&word, ",");
+        rows[done.row_count].xid32 = (uint32_t)atoi(strsep(&word, ","));
+        rows[done.row_count++].age_ms = atoi(word);
+    }
+    agent_on_pg_done(script->agent, &done);
+}
+
+static void counts(struct script *script)
+{
+    struct agent_counts counts;
+
+    agent_count(script->agent, &counts);
+    golden_put(script->golden,
+               "  executed=%llu yes=%llu no=%llu read_only=%llu committed=%llu aborted=%llu "
+               "heuristic=%llu inquiries=%llu fenced=%llu branches=%u queued=%u\n",
+               (unsigned long long)counts.executed, (unsigned long long)counts.voted_yes,
+               (unsigned long long)counts.voted_no, (unsigned long long)counts.voted_read_only,
+               (unsigned long long)counts.committed, (unsigned long long)counts.aborted,
+               (unsigned long long)counts.heuristic, (unsigned long long)counts.inquiries,
+               (unsigned long long)counts.fenced, counts.branches, counts.queued);
+}
+
+static void participant(struct script *script, bool up)
+{
+    struct golden *golden = script->golden;
+    struct as_pg_up facts = {.participant = (uint32_t)atoi(golden->words[1]),
+                             .identity = identity_of(golden_word(golden, "identity")),
+                             .prepared_max = (uint32_t)golden_number(golden, "max", 10),
+                             .proof = golden_word(golden, "marker") ? AS_PROOF_MARKER
+                                                                    : AS_PROOF_XACT_STATUS,
+                             .detail = ""};
+
+    if (up)
+        agent_on_pg_up(script->agent, &facts);
+    else
+        agent_on_pg_down(script->agent, facts.participant, "connection refused");
+}
+
+static void command(void *ctx, struct golden *golden)
+{
+    struct script *script = ctx;
+    const char *word = golden->words[0];
+    uint64_t connection = golden->count > 1 && golden->words[1][0] <= '9'
+                              ? script->connections[atoi(golden->words[1]) % AGENT_NODES_MAX]
+                              : 0;
+
+    script->golden = golden;
+    if (strcmp(word, "agent") == 0) {
+        new_agent(script);
+    } else if (strcmp(word, "connected") == 0) {
+        agent_on_connected(script->agent, connection);
+    } else if (strcmp(word, "closed") == 0) {
+        script->connections[atoi(golden->words[1])] = 0;
+        agent_on_closed(script->agent, connection, AS_OK);
+    } else if (strcmp(word, "advance") == 0) {
+        fake_advance(&script->env, script->agent, atoi(golden->words[1]) * AS_MS);
+    } else if (strcmp(word, "drain") == 0) {
+        golden_put(golden, "  %s\n", agent_drain(script->agent) ? "drained" : "draining");
+    } else if (strcmp(word, "counts") == 0) {
+        counts(script);
+    } else if (strcmp(word, "garbage") == 0) {
+        agent_on_bytes(script->agent, connection, fake_text("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    } else if (strcmp(word, "up") == 0 || strcmp(word, "down") == 0) {
+        participant(script, *word == 'u');
+    } else if (strcmp(word, "done") == 0) {
+        done(script);
+    } else {
+        message(script, word);
+    }
+}
+
+static void run(const char *name)
+{
+    struct script script = {.golden = NULL};
+    char path[512];
+
+    test_leaks_begin();
+    snprintf(path, sizeof path, AS_TEST_DATA "/agent/%s.txt", name);
+    golden_run(path, command, &script);
+    script_close(&script);
+    test_leaks_end();
+}
+
+static void test_session(void **state)
+{
+    (void)state;
+    run("session");
+}
+
+static void test_branch(void **state)
+{
+    (void)state;
+    run("branch");
+}
+
+static void test_admission(void **state)
+{
+    (void)state;
+    run("admission");
+}
+
+static void test_scan(void **state)
+{
+    (void)state;
+    run("scan");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_session),
+        cmocka_unit_test(test_branch),
+        cmocka_unit_test(test_admission),
+        cmocka_unit_test(test_scan),
+    };
+
+    fake_work(false);
+    fake_work(true);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
