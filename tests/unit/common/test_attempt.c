@@ -113,9 +113,8 @@ static void everything_else_is_foreign(void **state)
         "assent/demo/5f3a9c01d2e4b687/7.18446744073709551616/1/a",
         "assent/demo/5f3a9c01d2e4b687/7.99999999999999999999/1/a",
         "assent/demo/5f3a9c01d2e4b687/7.42/4294967296/a",
-        "assent/d/5f3a9c01d2e4b687/7.42/1/"
-        "12345678901234567890123456789012345678901234567890123456789012345",
     };
+    char long_id[33 + AS_ID_LEN_MAX + 1];
     struct as_gid gid, before;
 
     (void)state;
@@ -126,6 +125,10 @@ static void everything_else_is_foreign(void **state)
             fail_msg("taken: %s", foreign[i]);
         assert_memory_equal(&gid, &before, sizeof(gid));
     }
+    memset(long_id, 'x', sizeof(long_id));
+    memcpy(long_id, "assent/d/5f3a9c01d2e4b687/7.42/1/", 33);
+    assert_int_equal(as_gid_parse(long_id, 33 + AS_ID_LEN_MAX + 1, &gid), AS_ERR_MALFORMED);
+    assert_int_equal(as_gid_parse(long_id, 33 + AS_ID_LEN_MAX, &gid), AS_OK);
     assert_int_equal(as_gid_parse("assent/demo/5f3a9c01d2e4b687/7.42/1/a\0b", 40, &gid),
                      AS_ERR_MALFORMED);
     assert_int_equal(

@@ -179,7 +179,7 @@ static void reserve_in_every_state(void *ctx)
 
     as_map_init(&map);
     while (n < MANY) {
-        size_t ahead = as_rng_below(&rng, 3) == 0 ? as_rng_below(&rng, 600) : 1;
+        size_t ahead = as_rng_below(&rng, 20) == 0 ? as_rng_below(&rng, 2 * n + 20) : 1;
 
         if (as_map_reserve(&map, ahead)) {
             assert_true(test_allocation_failed());

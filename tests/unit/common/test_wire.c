@@ -418,6 +418,35 @@ static as_err take_payload(enum as_wire_type type, struct as_bytes payload)
     return err;
 }
 
+static void the_header_has_one_form(void **state)
+{
+    struct as_wire_msg msg = example(AS_WIRE_PING);
+    struct as_buf buf;
+
+    (void)state;
+    as_buf_init(&buf, 1000);
+    as_wire_put(&buf, &msg);
+    for (size_t at = 4; at < 8; at++) {
+        const uint8_t before = buf.data[at];
+
+        for (unsigned value = 0; value < 256; value++) {
+            as_err expected = AS_ERR_MALFORMED;
+
+            if (value == before)
+                expected = AS_OK;
+            else if (at == 4 && (value == AS_WIRE_PONG || value == AS_WIRE_LEADER))
+                expected = AS_OK; /* these hold one number too */
+            else if (at == 5)
+                expected = AS_ERR_VERSION;
+            buf.data[at] = (uint8_t)value;
+            seal(&buf);
+            assert_int_equal(take_copy(buf.data, buf.len), expected);
+        }
+        buf.data[at] = before;
+    }
+    as_buf_close(&buf);
+}
+
 static void texts_have_their_limits(void **state)
 {
     uint8_t text[3000];
@@ -562,6 +591,7 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_is_refused),
         cmocka_unit_test(a_right_checksum_proves_no_good_will),
         cmocka_unit_test(values_out_of_range_are_refused),
+        cmocka_unit_test(the_header_has_one_form),
         cmocka_unit_test(texts_have_their_limits),
         cmocka_unit_test(an_odd_sqlstate_is_left_out),
         cmocka_unit_test(empty_bytes_may_be_null_or_not),

@@ -229,9 +229,9 @@ static void values_out_of_range_are_refused(void **state)
     as_work_put_begin(&buf, AS_ISOLATION_READ_COMMITTED, false, 1);
     as_put_u32(&buf, UINT32_MAX); /* the SQL is null */
     as_put_i64(&buf, 0);
-    as_put_u32(&buf, 0);
-    as_put_u64(&buf, 0);
-    assert_int_equal(as_work_check((struct as_bytes){buf.data, buf.len - 8}), AS_ERR_MALFORMED);
+    as_put_u32(&buf, 1);
+    as_work_put_param(&buf, text_of(NULL));
+    assert_int_equal(as_work_check(as_buf_bytes(&buf)), AS_ERR_MALFORMED);
     as_buf_close(&buf);
 }
 
@@ -294,6 +294,10 @@ static void claims_are_compared_with_the_bytes(void **state)
     assert_int_equal(as_work_open(&work, as_buf_bytes(&buf)), AS_OK);
     assert_int_equal(as_work_next_statement(&work, &statement), AS_ERR_MALFORMED);
 
+    as_buf_clear(&buf);
+    as_results_put_begin(&buf, 2);
+    as_results_put_statement(&buf, 0, 0, 0);
+    assert_int_equal(as_results_open(&results, as_buf_bytes(&buf)), AS_ERR_MALFORMED);
     for (int i = 0; i < 4; i++) {
         static const uint32_t claims[4][2] = {
             {UINT32_MAX, UINT32_MAX}, {1, UINT32_MAX}, {UINT32_MAX, 0}, {0x10000, 0xffff}};
