@@ -1,6 +1,6 @@
 /*
- * HTTP/JSON over libmicrohttpd (api.md): turns requests into node_* calls and replies into JSON. A request
- * that waits is suspended and resumed by its number; one thread, one loop.
+ * HTTP/JSON over libmicrohttpd (api.md): turns requests into node_* calls and replies into JSON. A
+ * request that waits is suspended and resumed by its number; one thread, one loop.
  */
 #ifndef ASSENT_API_H
 #define ASSENT_API_H
@@ -21,8 +21,8 @@ struct api_config {
     const char *version;
 };
 
-as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t *loop, struct node *node,
-               uint16_t *ret_port, char ret_error[256]) AS_MUSTCHECK;
+as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t *loop,
+               struct node *node, uint16_t *ret_port, char ret_error[256]) AS_MUSTCHECK;
 /* env->client_reply */
 void api_reply(struct api *api, uint64_t client, const struct as_reply *reply);
 /* The turn ends: resumes what was answered and lets libmicrohttpd write. */

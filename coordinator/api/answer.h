@@ -1,0 +1,69 @@
+/*
+ * What a node says of itself, as JSON and as Prometheus text. Written straight into a buffer;
+ * failure shows in the buffer's error.
+ */
+#ifndef ASSENT_API_ANSWER_H
+#define ASSENT_API_ANSWER_H
+
+#include "coordinator/api/json.h"
+#include "coordinator/node/node.h"
+
+/* A transaction object (api.md). `results`: lists leave them out. */
+void answer_txn(struct as_buf *buf, const struct as_txn_view *view, const struct node_info *info,
+                bool results);
+void answer_participant(struct as_buf *buf, const struct node_participant_view *view);
+void answer_cluster(struct as_buf *buf, const struct node_info *info, const char *version);
+
+/* HTTP's own figures. */
+#define ANSWER_ROUTE_MAP(X)                                              \
+    X(NONE, "other")                                                     \
+    X(TXN_SUBMIT, "/v1/transactions")                                    \
+    X(TXN_LIST, "/v1/transactions")                                      \
+    X(TXN_GET, "/v1/transactions/{id}")                                  \
+    X(TXN_ACKNOWLEDGE, "/v1/transactions/{id}/branches/{n}/acknowledge") \
+    X(PARTICIPANTS, "/v1/participants")                                  \
+    X(PARTICIPANT, "/v1/participants/{name}")                            \
+    X(CLUSTER, "/v1/cluster")                                            \
+    X(HEALTH, "/healthz")                                                \
+    X(READY, "/readyz")                                                  \
+    X(METRICS, "/metrics")                                               \
+    X(OPENAPI, "/openapi.yaml")                                          \
+    X(PAGE, "/")
+#define ANSWER_ROUTE_ENUM(name, path) ROUTE_##name,
+enum route { ANSWER_ROUTE_MAP(ANSWER_ROUTE_ENUM) ROUTE_COUNT };
+
+#define ANSWER_STATUS_MAP(X) \
+    X(200)                   \
+    X(202)                   \
+    X(400)                   \
+    X(404)                   \
+    X(405)                   \
+    X(409)                   \
+    X(413)                   \
+    X(415)                   \
+    X(422)                   \
+    X(429)                   \
+    X(500)                   \
+    X(503)
+#define ANSWER_STATUS_ONE(status) +1
+enum { ANSWER_STATUS_COUNT = ANSWER_STATUS_MAP(ANSWER_STATUS_ONE) };
+
+struct as_hist;
+struct answer_http {
+    uint64_t requests[ROUTE_COUNT][ANSWER_STATUS_COUNT];
+    uint64_t gone[ROUTE_COUNT];  /* the client closed before its answer */
+    struct as_hist *duration_ns; /* ROUTE_COUNT of them */
+    uint64_t connections, waiting, bytes_in;
+    uint64_t slow; /* connections ended because their request took too long to arrive */
+    double uptime_s;
+};
+/* The column of `requests` for a status. */
+size_t answer_status_column(int status);
+
+void answer_metrics(struct as_buf *buf, struct node *node, const struct answer_http *http,
+                    const char *version);
+
+void answer_openapi(struct as_buf *buf); /* docs/openapi.yaml */
+void answer_page(struct as_buf *buf);
+
+#endif

@@ -1,0 +1,610 @@
+/*
+ * The HTTP server: libmicrohttpd, driven by the process's one loop through its epoll descriptor.
+ *
+ * Fault model: a client may send anything, at any speed, and leave at any time. A request that
+ * takes longer than REQUEST_READ_S to arrive, or bytes that dribble in and never become one, end
+ * the connection: libmicrohttpd's own timeout is one of inactivity, which a byte a second outlives.
+ * A client that leaves while it waits is found within a second or two; its transaction goes on
+ * (failure table, first row).
+ */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "assent/alloc.h"
+#include "assent/hist.h"
+#include "coordinator/api/server.h"
+
+#define CONNECTIONS_MAX 10000
+#define IDLE_TIMEOUT_S 120
+#define REQUEST_READ_S 30
+#define LOOK_MS 10000 /* how often a connection between two requests is looked at */
+#define CONNECTION_BYTES 16384
+#define BODY_KEPT 16384
+#define ANSWER_BYTES_MAX ((size_t)512 << 20) /* 64 branches of 1 MiB, every byte escaped to six */
+#define NO_FREE UINT32_MAX
+
+/* --- Requests: a slab, so that a number finds one, and an old number finds none --- */
+
+static struct request *request_new(struct api *api)
+{
+    struct request *request;
+
+    if (api->first_free != NO_FREE) {
+        request = api->requests[api->first_free];
+        api->first_free = request->next_free;
+    } else {
+        if (api->request_count == api->request_cap) {
+            uint32_t cap = api->request_cap ? api->request_cap * 2 : 64;
+            void *grown = as_resize(api->requests, cap * sizeof(struct request *));
+
+            if (!grown)
+                return NULL;
+            api->requests = grown;
+            api->request_cap = cap;
+        }
+        request = as_alloc_zero(1, sizeof(*request));
+        if (!request)
+            return NULL;
+        request->api = api;
+        request->index = api->request_count;
+        as_buf_init(&request->body, api->config.body_bytes_max);
+        as_buf_init(&request->answer.body, ANSWER_BYTES_MAX);
+        api->requests[api->request_count++] = request;
+    }
+    api->in_flight++;
+    /* A late reply to the request that had this place before must not find this one. */
+    request->generation++;
+    request->generation += request->generation == 0;
+    request->state = REQUEST_NEW;
+    request->route = ROUTE_NONE;
+    request->body_seen = 0;
+    request->id[0] = request->name[0] = 0;
+    request->branch = 0;
+    return request;
+}
+
+static void answer_clear(struct answer *answer)
+{
+    as_buf_close(&answer->body);
+    answer->allow = NULL;
+    answer->location = false;
+    answer->status = 0;
+}
+
+static void request_release(struct request *request)
+{
+    struct api *api = request->api;
+
+    if (request->body.cap > BODY_KEPT)
+        as_buf_close(&request->body);
+    as_buf_clear(&request->body);
+    answer_clear(&request->answer);
+    request->conn = NULL;
+    request->connection = NULL;
+    request->generation++; /* no number finds it until it is taken again */
+    request->next_free = api->first_free;
+    api->first_free = request->index;
+    api->in_flight--;
+}
+
+static struct request *request_find(struct api *api, uint64_t client)
+{
+    uint32_t index = (uint32_t)client;
+
+    if (index >= api->request_count || api->requests[index]->generation != client >> 32)
+        return NULL;
+    return api->requests[index];
+}
+
+/* --- Answers --- */
+
+void request_refuse(struct request *request, const struct problem *problem)
+{
+    struct answer *answer = &request->answer;
+
+    as_buf_clear(&answer->body);
+    problem_put(&answer->body, problem);
+    answer->status = problem->status;
+    answer->type = TYPE_PROBLEM;
+    request->state = REQUEST_ANSWERED;
+}
+
+void request_answer(struct request *request, int status, const char *type)
+{
+    request->answer.status = status;
+    request->answer.type = type;
+    request->state = REQUEST_ANSWERED;
+}
+
+/* When there was no memory for the real answer. The transaction may be decided: the id settles it.
+ */
+static struct MHD_Response *response_without_memory(struct request *request)
+{
+    char text[320];
+    int len =
+        snprintf(text, sizeof(text),
+                 "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
+                 "\"code\":\"out_of_memory\",\"detail\":\"this node has no memory left for the "
+                 "answer; ask again with the same id\"%s%s%s}",
+                 request->id[0] ? ",\"id\":\"" : "", request->id, request->id[0] ? "\"" : "");
+
+    request->answer.status = 503;
+    request->answer.type = TYPE_PROBLEM;
+    return MHD_create_response_from_buffer((size_t)len, text, MHD_RESPMEM_MUST_COPY);
+}
+
+static struct MHD_Response *response_of(struct request *request)
+{
+    struct answer *answer = &request->answer;
+    struct MHD_Response *response;
+
+    if (answer->body.err)
+        return response_without_memory(request);
+    response = MHD_create_response_from_buffer_with_free_callback(answer->body.len,
+                                                                  answer->body.data, as_free);
+    if (response) {
+        /* The response owns the bytes now. */
+        answer->body.data = NULL;
+        answer->body.len = answer->body.cap = 0;
+    }
+    return response;
+}
+
+static enum MHD_Result respond(struct request *request)
+{
+    struct answer *answer = &request->answer;
+    struct MHD_Response *response = response_of(request);
+    enum MHD_Result queued;
+    bool ok;
+
+    if (!response)
+        return MHD_NO;
+    ok = MHD_add_response_header(response, "Content-Type", answer->type) == MHD_YES;
+    if (answer->allow)
+        ok = MHD_add_response_header(response, "Allow", answer->allow) == MHD_YES && ok;
+    if (answer->status == 503 || answer->status == 429)
+        ok = MHD_add_response_header(response, "Retry-After", "1") == MHD_YES && ok;
+    if (answer->location) {
+        char location[AS_ID_LEN_MAX + 32];
+
+        (void)snprintf(location, sizeof(location), "/v1/transactions/%s", request->id);
+        ok = MHD_add_response_header(response, "Location", location) == MHD_YES && ok;
+    }
+    if (request->api->draining)
+        ok = MHD_add_response_header(response, "Connection", "close") == MHD_YES && ok;
+    queued =
+        ok ? MHD_queue_response(request->connection, (unsigned)answer->status, response) : MHD_NO;
+    MHD_destroy_response(response);
+    return queued;
+}
+
+/* --- libmicrohttpd's callbacks --- */
+
+/* The request line is there: from here on a request is being read. */
+static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+    struct api *api = cls;
+    struct request *request = request_new(api);
+    const union MHD_ConnectionInfo *info;
+
+    if (!request)
+        return NULL;
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    request->connection = connection;
+    request->conn = info ? info->socket_context : NULL;
+    request->began_ns = uv_hrtime();
+    request->odd_uri = strstr(uri, "%00") != NULL;
+    if (request->conn)
+        request->conn->request = request;
+    return request;
+}
+
+static void body_take(struct request *request, const char *data, size_t len)
+{
+    struct api *api = request->api;
+
+    request->body_seen += len;
+    api->http.bytes_in += len;
+    /* What is refused anyway, or is too long, is read and thrown away: the answer would be lost
+     * otherwise. */
+    if (!request->answer.status && request->body_seen <= api->config.body_bytes_max)
+        as_put_bytes(&request->body, data, len);
+}
+
+/* Ready to be answered, or already so: answers, or puts the connection aside. */
+static enum MHD_Result proceed(struct request *request)
+{
+    if (request->state == REQUEST_READING) {
+        if (request->answer.status)
+            request->state = REQUEST_ANSWERED;
+        else
+            handler_run(request);
+    }
+    if (request->state == REQUEST_ANSWERED)
+        return respond(request);
+    AS_ASSERT(request->state == REQUEST_ASKED);
+    request->state = REQUEST_SUSPENDED;
+    request->api->http.waiting++;
+    MHD_suspend_connection(request->connection);
+    return MHD_YES;
+}
+
+static uint64_t content_length(struct MHD_Connection *connection)
+{
+    const char *text = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
+
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+static enum MHD_Result on_headers(struct request *request, const char *method, const char *url)
+{
+    uint64_t len = content_length(request->connection);
+    size_t max = request->api->config.body_bytes_max;
+
+    request->state = REQUEST_READING;
+    handler_begin(request, method, url);
+    if (len > max) {
+        struct problem problem;
+
+        if (!request->answer.status) {
+            problem_set(&problem, 413, "body_too_large", "a body is at most %zu bytes here", max);
+            request_refuse(request, &problem);
+        }
+        /* Not read at all: libmicrohttpd closes the connection behind the answer. */
+        return respond(request);
+    }
+    request->state = REQUEST_READING;
+    /* Called again behind the body. An answer now would make libmicrohttpd close the connection of
+     * any method that may have one, whether there is a body or not. */
+    return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *data_len, void **request_cls)
+{
+    struct request *request = *request_cls;
+
+    (void)cls;
+    (void)connection;
+    (void)version;
+    if (!request)
+        return MHD_NO; /* no memory: the client sees a closed connection */
+    switch (request->state) {
+    case REQUEST_NEW:
+        return on_headers(request, method, url);
+    case REQUEST_READING:
+        if (*data_len == 0)
+            return proceed(request);
+        body_take(request, data, *data_len);
+        *data_len = 0;
+        /* An endless chunked body. */
+        return request->body_seen / 16 > request->api->config.body_bytes_max ? MHD_NO : MHD_YES;
+    case REQUEST_ANSWERED:
+        return respond(request);
+    case REQUEST_GONE:
+        return MHD_NO;
+    case REQUEST_ASKED:
+    case REQUEST_SUSPENDED:
+        break;
+    }
+    AS_ASSERT(!"a suspended request is not called");
+    return MHD_NO;
+}
+
+/* Leaves the node's list of those that wait. */
+static void request_forget(struct request *request)
+{
+    request->api->http.waiting--;
+    node_forget(request->api->node, request_client(request));
+}
+
+static void on_completed(void *cls, struct MHD_Connection *connection, void **request_cls,
+                         enum MHD_RequestTerminationCode why)
+{
+    struct api *api = cls;
+    struct request *request = *request_cls;
+
+    (void)connection;
+    if (!request)
+        return;
+    *request_cls = NULL;
+    if (request->state == REQUEST_SUSPENDED)
+        request_forget(request);
+    if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK && request->answer.status) {
+        api->http.requests[request->route][answer_status_column(request->answer.status)]++;
+        as_hist_add(&api->duration_ns[request->route], uv_hrtime() - request->began_ns);
+    } else {
+        api->http.gone[request->route]++;
+    }
+    if (request->conn) {
+        request->conn->request = NULL;
+        request->conn->since_ms = uv_now(api->loop);
+        request->conn->dribbles = 0;
+    }
+    request_release(request);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct api *api = cls;
+    struct conn *conn = *socket_context;
+
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        api->http.connections++;
+        conn = as_alloc_zero(1, sizeof(*conn));
+        if (!conn)
+            return; /* it works untracked */
+        conn->fd =
+            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        conn->since_ms = uv_now(api->loop);
+        conn->next = api->conns;
+        if (conn->next)
+            conn->next->prev = conn;
+        api->conns = conn;
+        *socket_context = conn;
+        return;
+    }
+    api->http.connections--;
+    if (!conn)
+        return;
+    if (conn->next)
+        conn->next->prev = conn->prev;
+    if (conn->prev)
+        conn->prev->next = conn->next;
+    else
+        api->conns = conn->next;
+    as_free(conn);
+    *socket_context = NULL;
+}
+
+/* --- The loop --- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void run_soon(struct api *api, uint64_t ms)
+{
+    if (!uv_is_active((uv_handle_t *)&api->timer) || uv_timer_get_due_in(&api->timer) > ms)
+        (void)uv_timer_start(&api->timer, on_timer, ms, 0);
+}
+
+static void run(struct api *api)
+{
+    MHD_UNSIGNED_LONG_LONG ms;
+
+    AS_ASSERT(!api->running);
+    api->running = true;
+    api->resumed = false;
+    (void)MHD_run(api->daemon);
+    api->running = false;
+    /* An earlier timer stays: it finds nothing to do and is set anew, cheaper than moving it each
+     * time. */
+    if (MHD_get_timeout(api->daemon, &ms) == MHD_YES)
+        run_soon(api, ms);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    run(timer->data);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    run(poll->data);
+}
+
+void api_reply(struct api *api, uint64_t client, const struct as_reply *reply)
+{
+    struct request *request = request_find(api, client);
+
+    if (!request || (request->state != REQUEST_ASKED && request->state != REQUEST_SUSPENDED))
+        return;
+    if (request->state == REQUEST_SUSPENDED) {
+        api->http.waiting--;
+        MHD_resume_connection(request->connection);
+        api->resumed = true;
+    }
+    handler_reply(request, reply);
+    AS_ASSERT(request->state == REQUEST_ANSWERED);
+}
+
+void api_turn_end(struct api *api)
+{
+    if (!api->resumed || api->running)
+        return;
+    api->asked = false;
+    run(api);
+    /* libmicrohttpd also read: what it brought to the node needs another end of a turn. */
+    if (api->asked || api->resumed)
+        run_soon(api, 0);
+}
+
+/* --- Once a second: slow clients, and those that left --- */
+
+/* True if bytes came in, look after look, and never made a request line. */
+static bool dribbles(struct conn *conn, uint64_t now_ms)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+
+    if (now_ms - conn->since_ms < LOOK_MS ||
+        getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return false;
+    conn->dribbles = info.tcpi_last_data_recv < now_ms - conn->since_ms ? conn->dribbles + 1 : 0;
+    conn->since_ms = now_ms;
+    return conn->dribbles >= 2;
+}
+
+static bool peer_left(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLRDHUP};
+
+    return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+static void sweep_conn(struct api *api, struct conn *conn, uint64_t now_ns)
+{
+    struct request *request = conn->request;
+    bool end = false;
+
+    if (!request) {
+        end = api->draining || dribbles(conn, uv_now(api->loop));
+        api->http.slow += end && !api->draining;
+    } else if (request->state == REQUEST_NEW || request->state == REQUEST_READING) {
+        end = now_ns - request->began_ns > (uint64_t)REQUEST_READ_S * 1000000000;
+        api->http.slow += end;
+    } else if (request->state == REQUEST_SUSPENDED && peer_left(conn->fd)) {
+        /* libmicrohttpd does not watch a suspended connection: it would stay until its answer. */
+        request_forget(request);
+        request->state = REQUEST_GONE;
+        MHD_resume_connection(request->connection);
+        api->resumed = true;
+    }
+    /* libmicrohttpd sees the end of the stream and closes. */
+    if (end)
+        (void)shutdown(conn->fd, SHUT_RDWR);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct api *api = timer->data;
+    uint64_t now_ns = uv_hrtime();
+
+    for (struct conn *conn = api->conns; conn; conn = conn->next)
+        sweep_conn(api, conn, now_ns);
+    if (api->resumed)
+        run_soon(api, 0);
+}
+
+/* --- Birth and death --- */
+
+static as_err daemon_start(struct api *api, int fd, char ret_error[256])
+{
+    api->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, api,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)api->config.connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)api->config.idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, api, MHD_OPTION_NOTIFY_CONNECTION, on_connection, api,
+        MHD_OPTION_URI_LOG_CALLBACK, on_request_line, api, MHD_OPTION_END);
+    if (api->daemon)
+        return AS_OK;
+    (void)snprintf(ret_error, 256, "libmicrohttpd does not start");
+    return AS_ERR_IO;
+}
+
+static void handles_start(struct api *api)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+
+    api->poll.data = api->timer.data = api->sweep.data = api;
+    (void)uv_poll_init(api->loop, &api->poll, info->epoll_fd);
+    (void)uv_poll_start(&api->poll, UV_READABLE, on_readable);
+    (void)uv_timer_init(api->loop, &api->timer);
+    (void)uv_timer_init(api->loop, &api->sweep);
+    (void)uv_timer_start(&api->sweep, on_sweep, 1000, 1000);
+    api->open_handles = 3;
+}
+
+as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t *loop,
+               struct node *node, uint16_t *ret_port, char ret_error[256])
+{
+    struct api *api;
+    int fd;
+    as_err err = listen_open(config->listen, &fd, ret_port, ret_error);
+
+    if (err)
+        return err;
+    api = as_alloc_zero(1, sizeof(*api));
+    if (!api) {
+        (void)close(fd);
+        (void)snprintf(ret_error, 256, "out of memory");
+        return AS_ERR_NOMEM;
+    }
+    api->config = *config;
+    if (!api->config.connections_max)
+        api->config.connections_max = CONNECTIONS_MAX;
+    if (!api->config.body_bytes_max)
+        api->config.body_bytes_max = AS_BODY_BYTES_MAX;
+    if (!api->config.idle_timeout_s)
+        api->config.idle_timeout_s = IDLE_TIMEOUT_S;
+    if (!api->config.timeout_ms_default)
+        api->config.timeout_ms_default = AS_TIMEOUT_MS_DEFAULT;
+    if (!api->config.version)
+        api->config.version = "unknown";
+    api->loop = loop;
+    api->node = node;
+    api->first_free = NO_FREE;
+    api->http.duration_ns = api->duration_ns;
+    api->started_ns = uv_hrtime();
+    body_init(&api->reader, api->config.timeout_ms_default, api->config.body_bytes_max);
+    err = daemon_start(api, fd, ret_error);
+    if (err) {
+        (void)close(fd);
+        as_free(api);
+        return err;
+    }
+    handles_start(api);
+    *ret_api = api;
+    return AS_OK;
+}
+
+bool api_drain(struct api *api)
+{
+    if (!api->draining) {
+        int fd = MHD_quiesce_daemon(api->daemon);
+
+        api->draining = true;
+        if (fd >= 0)
+            (void)close(fd);
+        on_sweep(&api->sweep);
+    }
+    return api->in_flight == 0 && api->http.connections == 0;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct api *api = handle->data;
+
+    if (--api->open_handles > 0)
+        return;
+    for (uint32_t i = 0; i < api->request_count; i++) {
+        as_buf_close(&api->requests[i]->body);
+        answer_clear(&api->requests[i]->answer);
+        as_free(api->requests[i]);
+    }
+    as_free(api->requests);
+    body_close(&api->reader);
+    as_free(api);
+}
+
+void api_free(struct api *api)
+{
+    if (!api)
+        return;
+    /* libmicrohttpd must not be stopped with a connection put aside. */
+    for (uint32_t i = 0; i < api->request_count; i++) {
+        struct request *request = api->requests[i];
+
+        if (request->connection && request->state == REQUEST_SUSPENDED) {
+            request_forget(request);
+            request->state = REQUEST_GONE;
+            MHD_resume_connection(request->connection);
+        }
+    }
+    (void)uv_poll_stop(&api->poll);
+    MHD_stop_daemon(api->daemon);
+    uv_close((uv_handle_t *)&api->poll, on_handle_closed);
+    uv_close((uv_handle_t *)&api->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&api->sweep, on_handle_closed);
+}
