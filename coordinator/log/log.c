@@ -219,7 +219,8 @@ as_err log_step(struct log *log, const struct log_event *event, struct log_effec
 
     begin_step(log);
     err = log->config.read_only ? AS_ERR_INVALID : handle(log, event, &effects);
-    if (!err && !log->fatal[0]) {
+    /* Appending only gathers: its caller need not look for operations. */
+    if (!err && !log->fatal[0] && event->kind != LOG_APPEND && event->kind != LOG_VOTE) {
         log_write_next(log, event->now);
         log_make_spare(log, event->now);
         log_update_full(log);

@@ -188,18 +188,16 @@ static as_err find_base(struct log_recovery *in)
 
 /* --- Segment by segment --- */
 
-static bool same_fold(const struct log_fold *a, const struct log_fold *b)
-{
-    return a->last_index == b->last_index && a->last_term == b->last_term &&
-           a->last_time_ms == b->last_time_ms && a->vote_term == b->vote_term &&
-           a->voted_for == b->voted_for;
-}
-
+/* The vote may be a later one: a segment of votes alone is replaced by its successor (writer.c). */
 static bool follows(const struct log_recovery *in, const struct log_segment *segment,
                     const struct log_segment *next, uint64_t offset)
 {
+    const struct log_fold *fold = &in->fold;
+
     return next->prev_first == segment->first && next->prev_end == segment->start + offset &&
-           next->start >= segment->start + segment->size && same_fold(&next->fold, &in->fold);
+           next->start >= segment->start + segment->size &&
+           next->fold.last_index == fold->last_index && next->fold.last_term == fold->last_term &&
+           next->fold.last_time_ms == fold->last_time_ms && next->fold.vote_term >= fold->vote_term;
 }
 
 static as_err refuse_verdict(struct log_recovery *in, enum log_verdict verdict, size_t i,
@@ -231,6 +229,19 @@ static as_err refuse_verdict(struct log_recovery *in, enum log_verdict verdict, 
     }
 }
 
+/* What the header knows of the vote; with the first segment, of everything before. */
+static as_err enter_segment(struct log_recovery *in, size_t i)
+{
+    const struct log_fold *fold = &log_header_at(in, i)->fold;
+    const struct log_replay *replay = in->replay;
+    bool voted = fold->vote_term != in->fold.vote_term || fold->voted_for != in->fold.voted_for;
+
+    in->fold = *fold;
+    return voted && replay && replay->vote
+               ? replay->vote(replay->ctx, fold->vote_term, fold->voted_for)
+               : AS_OK;
+}
+
 static as_err judge_segment(struct log_recovery *in, size_t i)
 {
     size_t count = log_file_count(in, LOG_NAME_SEGMENT);
@@ -239,8 +250,10 @@ static as_err judge_segment(struct log_recovery *in, size_t i)
     struct log_scan scan;
     enum log_verdict verdict;
     uint64_t end;
-    as_err err = log_scan_records(in, i, &scan);
+    as_err err = enter_segment(in, i);
 
+    if (!err)
+        err = log_scan_records(in, i, &scan);
     if (err)
         return err;
     end = scan.offset;
@@ -314,12 +327,8 @@ static void fill_report(struct log_recovery *in)
 static as_err recover_records(struct log_recovery *in)
 {
     size_t count = log_file_count(in, LOG_NAME_SEGMENT);
-    const struct log_replay *replay = in->replay;
     as_err err = AS_OK;
 
-    in->fold = log_header_at(in, in->base)->fold;
-    if (in->fold.vote_term && replay && replay->vote)
-        err = replay->vote(replay->ctx, in->fold.vote_term, in->fold.voted_for);
     in->report->segments = (uint32_t)(count - in->base);
     for (size_t i = in->base; i < count && !err; i++)
         err = judge_segment(in, i);

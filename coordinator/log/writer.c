@@ -112,6 +112,12 @@ static void start_seal(struct log *log)
 
 static void enter_next(struct log *log)
 {
+    struct log_kept kept = {log->next.first, log->next.size};
+
+    if (log->segment_entries == 0)
+        log->kept.len -= sizeof kept; /* it was replaced */
+    as_put_bytes(&log->kept, &kept, sizeof kept);
+    AS_ASSERT(!log->kept.err); /* reserved when the records were appended */
     log->segment = log->next;
     log->salt = log_segment_salt(&log->segment);
     log->tail = LOG_DATA_OFFSET;
@@ -121,23 +127,18 @@ static void enter_next(struct log *log)
 
 static void renamed(struct log *log)
 {
-    struct log_kept kept = {log->next.first, log->next.size};
     char name[AS_FILE_NAME_MAX + 1];
 
     AS_CRASH_POINT("log.segment.opened");
     log->spares[log->next_slot] = LOG_SPARE_NONE;
     log_name_segment(name, log->next.first);
     log_trace(log, AS_TRACE_SEGMENT_OPENED, log->next.first, name, NULL);
-    if (log->segment_entries == 0) {
-        /* It held only votes and marks: the new segment bears the same name, its header the last
-         * vote, and the rename has put it in the old one's place. */
-        *log_kept_at(log, log_kept_count(log) - 1) = kept;
+    /* One that held only votes and marks: the new segment bears the same name, its header the last
+     * vote, and the rename has put it in the old one's place. */
+    if (log->segment_entries == 0)
         enter_next(log);
-        return;
-    }
-    as_put_bytes(&log->kept, &kept, sizeof kept);
-    AS_ASSERT(!log->kept.err); /* reserved when the records were appended */
-    start_seal(log);
+    else
+        start_seal(log); /* until that is done, the snapshot lane does not touch the old one */
 }
 
 /* --- Marks --- */

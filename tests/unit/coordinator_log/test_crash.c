@@ -1,0 +1,142 @@
+/*
+ * Thousands of random lives: append, vote, snapshot, fill the disk, and at any moment kill the
+ * process or cut the power, also in the middle of an opening. The oracle of world.h judges every
+ * opening; none may be refused.
+ *
+ * ASSENT_SEEDS=<count> and ASSENT_SEED=<first> change what is run.
+ */
+#include "world.h"
+
+static void act(struct world *world)
+{
+    struct as_rng *rng = &world->rng;
+    as_err err = AS_OK;
+
+    world->now += (as_time)as_rng_below(rng, 5) * AS_MS;
+    switch (as_rng_below(rng, 12)) {
+    case 0:
+    case 1:
+    case 2:
+        for (uint64_t n = as_rng_below(rng, 6); n-- > 0 && !err;)
+            err = world_append(world, as_rng_below(rng, 2));
+        break;
+    case 3:
+        err = as_rng_below(rng, 4) ? AS_OK : world_vote(world);
+        break;
+    case 4:
+    case 5:
+        world_flush(world);
+        break;
+    case 6:
+        world_timer(world);
+        break;
+    case 7:
+        if (as_rng_below(rng, 8) == 0 && log_persisted_index(world->log) > world->snapshot &&
+            world->snapshot_next <= world->snapshot) {
+            uint64_t newer = log_persisted_index(world->log) - world->snapshot;
+
+            err = world_snapshot_at(world, world->snapshot + 1 + as_rng_below(rng, newer));
+            err = err == AS_ERR_BUSY ? AS_OK : err;
+        } else if (as_rng_below(rng, 64) == 0) {
+            world->disk.space = world->disk.space ? 0 : fake_used(&world->disk) + 70000;
+        }
+        break;
+    default:
+        if (world->disk.queued)
+            (void)world_finish(world, (size_t)as_rng_below(rng, world->disk.queued));
+        break;
+    }
+    assert_true(err == AS_OK || err == AS_ERR_NOSPACE);
+    assert_null(world->fatal);
+    if (world->given_up) {
+        world->given_up = false;
+        world->snapshot_next = 0;
+    }
+    if (world->wants_chunk && as_rng_below(rng, 3))
+        world_feed(world);
+}
+
+/* Opens, now and then crashing in the middle of it first. */
+static void reopen(struct world *world)
+{
+    as_err err;
+
+    while (as_rng_below(&world->rng, 3) == 0) {
+        world->disk.fail_at = world->disk.ops + 1 + as_rng_below(&world->rng, 14);
+        world->disk.fail_in_part = true;
+        world->disk.failed = false;
+        err = world_open(world);
+        if (err && (err != AS_ERR_IO || !world->disk.failed))
+            fail_msg("refused: %s: %s", as_err_text(err), world->report.detail);
+        world_crash(world, as_rng_below(&world->rng, 2));
+    }
+    err = world_open(world);
+    if (err)
+        fail_msg("refused: %s: %s", as_err_text(err), world->report.detail);
+}
+
+/* What the lives together must have met, or they prove little. */
+static struct {
+    uint64_t opened, rolled, snapshots, full, recovered, cut;
+} met;
+
+static void count_met(const struct world *world)
+{
+    met.rolled += world->traces[AS_TRACE_SEGMENT_OPENED];
+    met.snapshots += world->traces[AS_TRACE_SNAPSHOT_WRITTEN];
+    met.full += world->traces[AS_TRACE_DISK_FULL];
+    met.recovered += world->traces[AS_TRACE_DISK_RECOVERED];
+}
+
+static void live(uint64_t seed)
+{
+    struct world world;
+
+    world_start(&world, seed);
+    for (int life = 0; life < 6; life++) {
+        uint64_t steps = as_rng_below(&world.rng, 250);
+
+        while (steps-- > 0 && world.count < WORLD_RECORDS - 10)
+            act(&world);
+        world_crash(&world, as_rng_below(&world.rng, 3) != 0);
+        world.disk.space = 0;
+        reopen(&world);
+        met.opened++;
+        met.cut += world.report.cut_bytes != 0;
+    }
+    count_met(&world);
+    world_close(&world);
+}
+
+static uint64_t number_of(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+static void test_random_lives(void **state)
+{
+    uint64_t first = number_of("ASSENT_SEED", 1), count = number_of("ASSENT_SEEDS", 3000);
+
+    (void)state;
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        if (getenv("ASSENT_SEED"))
+            print_message("seed %llu\n", (unsigned long long)seed);
+        live(seed);
+    }
+    print_message("%llu openings, %llu torn tails; %llu segments opened, %llu snapshots, disk full "
+                  "%llu times, recovered %llu times\n",
+                  (unsigned long long)met.opened, (unsigned long long)met.cut,
+                  (unsigned long long)met.rolled, (unsigned long long)met.snapshots,
+                  (unsigned long long)met.full, (unsigned long long)met.recovered);
+    assert_true(count < 1000 || (met.cut > 100 && met.rolled > 100 && met.snapshots > 100 &&
+                                 met.full > 100 && met.recovered > 10));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_lives)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
