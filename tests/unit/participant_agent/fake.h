@@ -23,6 +23,7 @@ struct as_env {
     uint64_t last_op, last_connection;
     struct as_rng rng;
     struct as_buf frames; /* scratch of fake_feed */
+    bool in_pieces;       /* what a node sends arrives in two pieces, cut anywhere */
     void *test;
     void (*dialed)(void *test, uint64_t connection, const char *address);
     void (*sent)(void *test, uint64_t connection, const struct as_wire_msg *msg);
@@ -123,12 +124,18 @@ static inline void fake_close(struct as_env *env)
 static inline void fake_feed(struct as_env *env, struct agent *agent, uint64_t connection,
                              const struct as_wire_msg *msg)
 {
+    size_t cut;
+
     do { /* again, if the one allocation that was to fail was this one */
         as_buf_clear(&env->frames);
         as_wire_put(&env->frames, msg);
     } while (env->frames.err == AS_ERR_NOMEM);
     assert_int_equal(env->frames.err, AS_OK);
-    agent_on_bytes(agent, connection, as_buf_bytes(&env->frames));
+    cut = env->in_pieces ? as_rng_below(&env->rng, env->frames.len + 1) : 0;
+    if (cut > 0)
+        agent_on_bytes(agent, connection, (struct as_bytes){env->frames.data, cut});
+    agent_on_bytes(agent, connection,
+                   (struct as_bytes){env->frames.data + cut, env->frames.len - cut});
 }
 
 /* Lets time pass, calling the timer when it is due. */

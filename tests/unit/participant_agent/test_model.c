@@ -8,9 +8,9 @@ static void test_many_seeds(void **state)
 {
     static struct world world;
     uint64_t ever[AS_ACK_RETRY + 1] = {0}, yes = 0, no = 0, read_only = 0;
-    const char *one = getenv("ASSENT_SEED");
+    const char *one = getenv("ASSENT_SEED"), *many = getenv("ASSENT_SEEDS");
     uint64_t first = one ? strtoull(one, NULL, 10) : 1;
-    uint64_t last = one ? first : 3000;
+    uint64_t last = one ? first : many ? strtoull(many, NULL, 10) : 3000;
 
     (void)state;
     for (uint64_t seed = first; seed <= last; seed++) {

@@ -216,8 +216,8 @@ static void new_agent(struct script *script)
 
 static struct as_wire_branch branch_of(const struct golden *golden)
 {
-    unsigned long long term, seq;
-    unsigned number;
+    unsigned long long term = 0, seq = 0;
+    unsigned number = 0;
 
     if (golden->count < 3 || sscanf(golden->words[2], "%llu.%llu/%u", &term, &seq, &number) != 3)
         fail_msg("%s:%d: no branch", golden->file, golden->line);

@@ -139,7 +139,9 @@ static struct branch_event pick(struct walk *walk, struct as_pg_done *done)
         .kind = (enum branch_event_kind)as_rng_below(&walk->rng, BRANCH_PG_DONE + 1)};
     uint64_t bits = as_rng_next(&walk->rng);
 
-    if (walk->in_flight && bits % 3 == 0)
+    if (walk->branch.state == BRANCH_IDLE && bits % 8 != 0)
+        event.kind = bits % 4 ? BRANCH_EXECUTE : BRANCH_FIND;
+    if (walk->in_flight && bits % 3 != 0)
         event.kind = BRANCH_PG_DONE;
     if (event.kind == BRANCH_EXECUTE)
         event.read_only = bits & 8;
