@@ -16,19 +16,30 @@ struct api_config {
     char listen[256];            /* "127.0.0.1:7480"; port 0 takes a free one */
     uint32_t connections_max;    /* 0: 10000 */
     size_t body_bytes_max;       /* 0: AS_BODY_BYTES_MAX */
-    uint32_t idle_timeout_s;     /* 0: 120 */
+    uint32_t idle_timeout_s;     /* 0: 120: of a connection on which nothing happens */
+    uint32_t request_timeout_s;  /* 0: 30: in which a request must have arrived whole */
     uint32_t timeout_ms_default; /* of a transaction; 0: AS_TIMEOUT_MS_DEFAULT */
     const char *version;
 };
 
+/*
+ * On failure *ret_error says why, for people. It listens when this returns. The node must be open
+ * already, and outlive the API.
+ */
 as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t *loop,
                struct node *node, uint16_t *ret_port, char ret_error[256]) AS_MUSTCHECK;
-/* env->client_reply */
+/* env->client_reply. A client that is not known (any more) is ignored. */
 void api_reply(struct api *api, uint64_t client, const struct as_reply *reply);
-/* The turn ends: resumes what was answered and lets libmicrohttpd write. */
+/*
+ * The turn ends: lets libmicrohttpd write what was answered. Behind node_turn_end, before
+ * net_flush. It may also read new requests and bring them to the node; then the loop does not block
+ * before its next turn.
+ */
 void api_turn_end(struct api *api);
 /* No new connections; waiting requests are still answered. True when none is open or waiting. */
 bool api_drain(struct api *api);
-void api_free(struct api *api);
+/* Forgets those that wait and closes everything; the memory goes once the loop has run its close
+ * callbacks. */
+void api_free(struct api *api); /* takes NULL */
 
 #endif

@@ -361,6 +361,8 @@ as_err json_parse(struct json *json, struct as_bytes text)
 {
     struct scan scan = {.json = json};
 
+    if (!text.data)
+        text.data = (const uint8_t *)"";
     json->text = text;
     json->count = 0;
     json->fault = NULL;

@@ -38,7 +38,7 @@ static void put_escape(struct as_buf *buf, uint8_t c)
 
 void json_put_string(struct as_buf *buf, struct as_bytes text)
 {
-    const uint8_t *at = text.data, *end = text.data + text.len;
+    const uint8_t *at = text.data, *end = text.len ? text.data + text.len : at;
 
     as_put_u8(buf, '"');
     while (at < end) {

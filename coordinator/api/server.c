@@ -2,10 +2,10 @@
  * The HTTP server: libmicrohttpd, driven by the process's one loop through its epoll descriptor.
  *
  * Fault model: a client may send anything, at any speed, and leave at any time. A request that
- * takes longer than REQUEST_READ_S to arrive, or bytes that dribble in and never become one, end
- * the connection: libmicrohttpd's own timeout is one of inactivity, which a byte a second outlives.
- * A client that leaves while it waits is found within a second or two; its transaction goes on
- * (failure table, first row).
+ * takes longer than `request_timeout_s` to arrive, or bytes that dribble in and never become one,
+ * end the connection: libmicrohttpd's own timeout is one of inactivity, which a byte a second
+ * outlives. A client that leaves while it waits is found within a second or two; its transaction
+ * goes on (failure table, first row).
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,8 +22,7 @@
 
 #define CONNECTIONS_MAX 10000
 #define IDLE_TIMEOUT_S 120
-#define REQUEST_READ_S 30
-#define LOOK_MS 10000 /* how often a connection between two requests is looked at */
+#define REQUEST_TIMEOUT_S 30
 #define CONNECTION_BYTES 16384
 #define BODY_KEPT 16384
 #define ANSWER_BYTES_MAX ((size_t)512 << 20) /* 64 branches of 1 MiB, every byte escaped to six */
@@ -292,9 +291,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         return MHD_NO;
     case REQUEST_ASKED:
     case REQUEST_SUSPENDED:
-        break;
+        break; /* put aside: libmicrohttpd does not call for it */
     }
-    AS_ASSERT(!"a suspended request is not called");
     return MHD_NO;
 }
 
@@ -352,6 +350,8 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
         *socket_context = conn;
         return;
     }
+    /* At its limit libmicrohttpd stops listening; it starts again at the MHD_run after this one. */
+    api->room = api->room || api->http.connections == api->config.connections_max;
     api->http.connections--;
     if (!conn)
         return;
@@ -386,8 +386,12 @@ static void run(struct api *api)
     api->running = false;
     /* An earlier timer stays: it finds nothing to do and is set anew, cheaper than moving it each
      * time. */
-    if (MHD_get_timeout(api->daemon, &ms) == MHD_YES)
+    if (api->room) {
+        api->room = false;
+        run_soon(api, 0);
+    } else if (MHD_get_timeout(api->daemon, &ms) == MHD_YES) {
         run_soon(api, ms);
+    }
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -431,12 +435,13 @@ void api_turn_end(struct api *api)
 /* --- Once a second: slow clients, and those that left --- */
 
 /* True if bytes came in, look after look, and never made a request line. */
-static bool dribbles(struct conn *conn, uint64_t now_ms)
+static bool dribbles(struct api *api, struct conn *conn)
 {
+    uint64_t now_ms = uv_now(api->loop);
     struct tcp_info info;
     socklen_t len = sizeof(info);
 
-    if (now_ms - conn->since_ms < LOOK_MS ||
+    if (now_ms - conn->since_ms < (uint64_t)api->config.request_timeout_s * 500 ||
         getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
         return false;
     conn->dribbles = info.tcpi_last_data_recv < now_ms - conn->since_ms ? conn->dribbles + 1 : 0;
@@ -457,10 +462,10 @@ static void sweep_conn(struct api *api, struct conn *conn, uint64_t now_ns)
     bool end = false;
 
     if (!request) {
-        end = api->draining || dribbles(conn, uv_now(api->loop));
+        end = api->draining || dribbles(api, conn);
         api->http.slow += end && !api->draining;
     } else if (request->state == REQUEST_NEW || request->state == REQUEST_READING) {
-        end = now_ns - request->began_ns > (uint64_t)REQUEST_READ_S * 1000000000;
+        end = now_ns - request->began_ns > (uint64_t)api->config.request_timeout_s * 1000000000;
         api->http.slow += end;
     } else if (request->state == REQUEST_SUSPENDED && peer_left(conn->fd)) {
         /* libmicrohttpd does not watch a suspended connection: it would stay until its answer. */
@@ -481,8 +486,8 @@ static void on_sweep(uv_timer_t *timer)
 
     for (struct conn *conn = api->conns; conn; conn = conn->next)
         sweep_conn(api, conn, now_ns);
-    if (api->resumed)
-        run_soon(api, 0);
+    /* Also when nobody was found: out of descriptors libmicrohttpd stops listening too. */
+    run_soon(api, 0);
 }
 
 /* --- Birth and death --- */
@@ -538,6 +543,8 @@ as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t 
         api->config.body_bytes_max = AS_BODY_BYTES_MAX;
     if (!api->config.idle_timeout_s)
         api->config.idle_timeout_s = IDLE_TIMEOUT_S;
+    if (!api->config.request_timeout_s)
+        api->config.request_timeout_s = REQUEST_TIMEOUT_S;
     if (!api->config.timeout_ms_default)
         api->config.timeout_ms_default = AS_TIMEOUT_MS_DEFAULT;
     if (!api->config.version)

@@ -79,6 +79,7 @@ struct api {
     bool running; /* inside MHD_run */
     bool resumed; /* some connection waits for MHD_run */
     bool asked;   /* the node was called since this was cleared */
+    bool room;    /* a connection ended at the limit of them */
     bool draining;
     struct conn *conns;
     struct request **requests;
