@@ -380,8 +380,8 @@ as_err disk_start(struct disk *disk, const struct as_disk_op *op)
     disk->writes += op->kind == AS_DISK_WRITE;
     uv_mutex_lock(&disk->lock);
     queue_put(&worker->todo, job);
-    uv_cond_signal(&worker->wake);
     uv_mutex_unlock(&disk->lock);
+    uv_cond_signal(&worker->wake); /* after unlocking: the thread need not wait a second time */
     return AS_OK;
 }
 

@@ -180,11 +180,19 @@ void env_on_disk_done(void *ctx, uint64_t ticket, as_err err)
     node_on_disk_done(env->node, ticket, err);
 }
 
-/* Nothing else to do meanwhile, and a disk that answers quickly: then two wake-ups of threads are
- * saved. */
+/*
+ * One transaction in flight, and it waits for this write: nothing else to do meanwhile, so two
+ * wake-ups of threads are saved. With more of them, requests that arrive during the sync are better
+ * read.
+ */
 static bool write_in_place(struct as_env *env)
 {
+    struct node_metrics metrics;
+
     if (!env->sync_in_place || disk_writing(env->disk) || !node_waits_for_log(env->node))
+        return false;
+    node_metrics(env->node, &metrics);
+    if (metrics.txn.undecided > 1)
         return false;
     if (env->sync_ns <= IN_PLACE_NS_MAX)
         return true;

@@ -424,7 +424,7 @@ static void closing_gives_up_what_is_under_way(void **state)
 {
     struct rig *rig = *state;
     struct as_disk_op op;
-    char error[512];
+    char error[512], creating[160];
     uint32_t done;
 
     assert_int_equal(rig->door.create(rig->door.ctx, "a", 4096), AS_OK);
@@ -432,6 +432,11 @@ static void closing_gives_up_what_is_under_way(void **state)
     op = op_of(1, AS_DISK_CREATE, "big");
     op.size = 8ull << 30;
     start(rig, &op);
+    snprintf(creating, sizeof(creating), "%s/big.creating", rig->path);
+    while (access(creating, F_OK) != 0 && !rig->done_count && !rig->late)
+        uv_run(&rig->loop, UV_RUN_NOWAIT);
+    if (rig->done_count && rig->done[0].err == AS_ERR_NOSPACE)
+        skip();
     for (uint64_t i = 2; i < 500; i++) {
         op = op_of(i, i % 2 ? AS_DISK_SYNC : AS_DISK_WRITE, "a");
         op.bytes = bytes_of("x");
