@@ -17,6 +17,8 @@ static struct as_wire_branch wire_branch(const struct agent_key *key)
 /* Cut at a character's end, for a message that travels. */
 static struct as_bytes people(struct as_reason *room, const char *message)
 {
+    if (!*message)
+        return (struct as_bytes){0};
     as_reason_set(room, AS_REASON_NONE, message);
     return (struct as_bytes){(const uint8_t *)room->message, strlen(room->message)};
 }
