@@ -45,8 +45,8 @@ enum route { ANSWER_ROUTE_MAP(ANSWER_ROUTE_ENUM) ROUTE_COUNT };
     X(429)                   \
     X(500)                   \
     X(503)
-#define ANSWER_STATUS_ONE(status) +1
-enum { ANSWER_STATUS_COUNT = ANSWER_STATUS_MAP(ANSWER_STATUS_ONE) };
+#define ANSWER_STATUS_ENUM(status) ANSWER_STATUS_##status,
+enum { ANSWER_STATUS_MAP(ANSWER_STATUS_ENUM) ANSWER_STATUS_COUNT };
 
 struct as_hist;
 struct answer_http {

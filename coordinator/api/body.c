@@ -161,7 +161,7 @@ static void leaf_of(struct as_bytes name, char ret_leaf[160])
     ret_leaf[at] = 0;
 }
 
-/* The value tokens of an object's fields, JSON_NONE for one that is not there. */
+/* The value tokens of an object's fields; those that are not there stay JSON_NONE. */
 static bool fields(struct decode *in, uint32_t object, const struct field_name *names, size_t count,
                    uint32_t ret_values[FIELDS_MAX])
 {
@@ -169,7 +169,6 @@ static bool fields(struct decode *in, uint32_t object, const struct field_name *
     uint32_t token = object + 1;
 
     AS_ASSERT(count <= FIELDS_MAX);
-    memset(ret_values, 0, FIELDS_MAX * sizeof(ret_values[0]));
     for (uint32_t i = 0; i < json->tokens[object].count; i++) {
         struct as_bytes name = json_string(json, token, &in->reader->scratch);
         char leaf[160];
@@ -178,7 +177,7 @@ static bool fields(struct decode *in, uint32_t object, const struct field_name *
         if (!name.data)
             return no_memory(in);
         while (f < count &&
-               (names[f].len != name.len || memcmp(names[f].text, name.data, name.len)))
+               (names[f].len != name.len || memcmp(names[f].text, name.data, name.len) != 0))
             f++;
         if (f == count || ret_values[f] != JSON_NONE) {
             leaf_of(name, leaf);
@@ -204,7 +203,9 @@ static bool string_field(struct decode *in, uint32_t token, const char *leaf,
     if (type_of(in, token) != JSON_STRING)
         return refuse_type(in, leaf, "a string", type_of(in, token));
     *ret_text = json_string(&in->reader->json, token, scratch);
-    return ret_text->data || no_memory(in);
+    if (!ret_text->data)
+        return no_memory(in);
+    return true;
 }
 
 static bool integer_field(struct decode *in, uint32_t token, const char *leaf, int64_t min,
@@ -223,7 +224,7 @@ static bool choice_field(struct decode *in, uint32_t token, const char *leaf,
                          const char *const *choices, size_t count, const char *allowed,
                          size_t *ret_choice)
 {
-    struct as_bytes text;
+    struct as_bytes text = {NULL, 0};
 
     if (!string_field(in, token, leaf, &in->reader->scratch, &text))
         return false;
@@ -259,8 +260,8 @@ static bool put_statement(struct decode *in, uint32_t token)
     static const struct field_name names[] = {FIELD("sql"), FIELD("params"), FIELD("expect_rows")};
     struct json *json = &in->reader->json;
     int64_t expect_rows = AS_EXPECT_NONE;
-    uint32_t value[FIELDS_MAX], params = 0;
-    struct as_bytes sql;
+    uint32_t value[FIELDS_MAX] = {JSON_NONE}, params = 0;
+    struct as_bytes sql = {NULL, 0};
     const char *keyword;
 
     if (type_of(in, token) != JSON_OBJECT)
@@ -335,9 +336,9 @@ static bool put_branch(struct decode *in, uint32_t token, struct as_submit_branc
                                               FIELD("read_only"), FIELD("statements")};
     static const char *const isolations[] = {"read committed", "repeatable read", "serializable"};
     struct as_buf *out = &in->reader->canonical;
-    uint32_t value[FIELDS_MAX];
+    uint32_t value[FIELDS_MAX] = {JSON_NONE};
     size_t isolation = AS_ISOLATION_READ_COMMITTED, work_at;
-    struct as_bytes name;
+    struct as_bytes name = {NULL, 0};
 
     if (type_of(in, token) != JSON_OBJECT)
         return refuse_type(in, "", "an object", type_of(in, token));
@@ -437,9 +438,9 @@ bool body_submit(struct body_reader *reader, struct as_bytes body, struct as_sub
     static const char *const waits[] = {"applied", "decided", "none"};
     struct decode in = {reader, ret_problem, -1, -1};
     int64_t timeout_ms = reader->timeout_ms_default;
-    uint32_t value[FIELDS_MAX];
+    uint32_t value[FIELDS_MAX] = {JSON_NONE};
     size_t wait = AS_WAIT_APPLIED;
-    struct as_bytes id;
+    struct as_bytes id = {(const uint8_t *)"", 0};
 
     memset(ret_submit, 0, sizeof(*ret_submit));
     if (!parse(&in, body) || !fields(&in, 0, names, AS_COUNT_OF(names), value))
@@ -468,7 +469,7 @@ bool body_acknowledge(struct body_reader *reader, struct as_bytes body,
     static const struct field_name names[] = {FIELD("reason"), FIELD("who")};
     struct decode in = {reader, ret_problem, -1, -1};
     struct body_acknowledge *out = ret_acknowledge;
-    uint32_t value[FIELDS_MAX];
+    uint32_t value[FIELDS_MAX] = {JSON_NONE};
 
     if (!parse(&in, body) || !fields(&in, 0, names, AS_COUNT_OF(names), value))
         return false;

@@ -110,7 +110,7 @@ static as_err scan_escape(struct scan *scan)
     if (scan->end - at < 2)
         return fault(scan, "the text ends inside a string");
     if (at[1] != 'u') {
-        if (!memchr("\"\\/bfnrt", at[1], 8))
+        if (at[1] == 0 || !strchr("\"\\/bfnrt", at[1]))
             return fault(scan, "no such escape");
         scan->at += 2;
         return AS_OK;

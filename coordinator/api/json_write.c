@@ -43,11 +43,14 @@ void json_put_string(struct as_buf *buf, struct as_bytes text)
     as_put_u8(buf, '"');
     while (at < end) {
         const uint8_t *run = at;
-        size_t len;
 
-        while (at < end &&
-               (plain(*at) || (*at >= 0x80 && (len = json_utf8_len(at, (size_t)(end - at))) != 0)))
-            at += *at < 0x80 ? 1 : len;
+        while (at < end) {
+            size_t len = plain(*at) ? 1 : *at < 0x80 ? 0 : json_utf8_len(at, (size_t)(end - at));
+
+            if (len == 0)
+                break;
+            at += len;
+        }
         if (at != run)
             as_put_bytes(buf, run, (size_t)(at - run));
         if (at == end)

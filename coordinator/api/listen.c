@@ -40,13 +40,16 @@ static bool split(const char *address, char ret_host[256], char ret_port[8])
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage bound;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound = {.v6 = {0}};
     socklen_t len = sizeof(bound);
 
-    if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0)
+    if (getsockname(fd, &bound.any, &len) != 0)
         return 0;
-    return ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                                             : ((struct sockaddr_in *)&bound)->sin_port);
+    return ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 }
 
 /* A socket on one resolved address, or -1 with errno. */

@@ -79,7 +79,6 @@ struct api {
     bool running; /* inside MHD_run */
     bool resumed; /* some connection waits for MHD_run */
     bool asked;   /* the node was called since this was cleared */
-    bool room;    /* a connection ended at the limit of them */
     bool draining;
     struct conn *conns;
     struct request **requests;
@@ -97,6 +96,24 @@ static inline uint64_t request_client(const struct request *request)
     return (uint64_t)request->generation << 32 | request->index;
 }
 
+/* --- request.c --- */
+
+#define REQUEST_NONE UINT32_MAX
+
+/* A slab, so that a number finds its request, and an old number finds none. NULL: out of memory. */
+struct request *request_new(struct api *api);
+void request_release(struct request *request);
+struct request *request_find(struct api *api, uint64_t client);
+void requests_free(struct api *api);
+
+void request_refuse(struct request *request, const struct problem *problem);
+/* The answer is in request->answer.body; a failure of that buffer becomes a 503. */
+void request_answer(struct request *request, int status, const char *type);
+/* Hands the answer to libmicrohttpd. */
+enum MHD_Result request_respond(struct request *request);
+
+/* --- routes.c, handlers.c --- */
+
 /* The headers are there: finds the route and refuses what needs no body to be refused. */
 void handler_begin(struct request *request, const char *method, const char *url);
 /* The body is there: answers, or asks the node. */
@@ -104,9 +121,28 @@ void handler_run(struct request *request);
 /* The node's answer. */
 void handler_reply(struct request *request, const struct as_reply *reply);
 
-void request_refuse(struct request *request, const struct problem *problem);
-/* The answer is in request->answer.body; a failure of the buffer becomes a problem. */
-void request_answer(struct request *request, int status, const char *type);
+/* Refuses with the request's id, if it is known by now. */
+void handler_refuse(struct request *request, int status, const char *code, const char *detail, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* --- Query parameters: each known, each once --- */
+
+#define QUERY_MAX 4
+
+struct query {
+    struct request *request;
+    const char *const *names; /* allowed ones */
+    size_t count;
+    const char *values[QUERY_MAX]; /* NULL: not given */
+};
+
+/* False: refused. */
+bool query_read(struct query *query, struct request *request, const char *const *names,
+                size_t count);
+/* A decimal number; *ret_value stays if it is not given. False: refused. */
+bool query_number(struct query *query, size_t i, uint64_t min, uint64_t max, uint64_t *ret_value);
+
+/* --- listen.c --- */
 
 /* A bound, listening, non-blocking socket. */
 as_err listen_open(const char *address, int *ret_fd, uint16_t *ret_port,

@@ -1,0 +1,232 @@
+/*
+ * From a method and a path to a route, and the query parameters of one.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "coordinator/api/server.h"
+
+void handler_refuse(struct request *request, int status, const char *code, const char *detail, ...)
+{
+    struct problem problem;
+    char text[sizeof(problem.detail)];
+    va_list args;
+
+    va_start(args, detail);
+    (void)vsnprintf(text, sizeof(text), detail, args);
+    va_end(args);
+    problem_set(&problem, status, code, "%s", text);
+    memcpy(problem.id, request->id, sizeof(problem.id));
+    request_refuse(request, &problem);
+}
+
+/* --- Which route --- */
+
+/* The next part of a path: up to '/' or its end. */
+static const char *part(const char **path, size_t *ret_len)
+{
+    const char *begin = *path;
+
+    *ret_len = strcspn(begin, "/");
+    *path = begin + *ret_len;
+    return begin;
+}
+
+static bool take_id(struct request *request, const char *text, size_t len)
+{
+    if (!as_id_valid(text, len)) {
+        handler_refuse(request, 400, "bad_id", "an id is 1 to %d of A-Z a-z 0-9 . _ : -",
+                       AS_ID_LEN_MAX);
+        return false;
+    }
+    memcpy(request->id, text, len);
+    request->id[len] = 0;
+    return true;
+}
+
+/* The part behind "/branches/" of an acknowledge route. False: refused. */
+static bool take_branch(struct request *request, const char *text, size_t len)
+{
+    for (size_t i = 0; i < len && i < 3; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            break;
+        request->branch = request->branch * 10 + (uint32_t)(text[i] - '0');
+        if (i + 1 == len && text[0] != '0' && request->branch <= AS_BRANCHES_MAX)
+            return true;
+    }
+    handler_refuse(request, 400, "bad_branch", "a branch's number is 1 to %d", AS_BRANCHES_MAX);
+    return false;
+}
+
+/* `path` is what stands behind "/v1/transactions/". */
+static void route_txn(struct request *request, const char *path)
+{
+    size_t id_len, branch_len;
+    const char *id = part(&path, &id_len);
+
+    if (!*path) {
+        request->route = ROUTE_TXN_GET;
+        (void)take_id(request, id, id_len);
+        return;
+    }
+    if (strncmp(path, "/branches/", 10) == 0) {
+        const char *branch = path + 10;
+
+        path = branch;
+        (void)part(&path, &branch_len);
+        if (strcmp(path, "/acknowledge") == 0) {
+            request->route = ROUTE_TXN_ACKNOWLEDGE;
+            if (take_id(request, id, id_len))
+                (void)take_branch(request, branch, branch_len);
+        }
+    }
+}
+
+static void route_participant(struct request *request, const char *name)
+{
+    size_t len = strlen(name);
+
+    if (strchr(name, '/'))
+        return;
+    request->route = ROUTE_PARTICIPANT;
+    if (as_participant_valid(name, len))
+        memcpy(request->name, name, len + 1);
+    else
+        handler_refuse(request, 400, "bad_participant",
+                       "a participant's name is 1 to %d of a-z 0-9 _ - and begins with a letter",
+                       AS_PARTICIPANT_LEN_MAX);
+}
+
+static void route_find(struct request *request, const char *url, bool post)
+{
+    static const struct {
+        const char *path;
+        enum route route;
+    } fixed[] = {
+        {"/v1/participants", ROUTE_PARTICIPANTS},
+        {"/v1/cluster", ROUTE_CLUSTER},
+        {"/healthz", ROUTE_HEALTH},
+        {"/readyz", ROUTE_READY},
+        {"/metrics", ROUTE_METRICS},
+        {"/openapi.yaml", ROUTE_OPENAPI},
+        {"/", ROUTE_PAGE},
+    };
+
+    if (strncmp(url, "/v1/transactions", 16) == 0 && (!url[16] || url[16] == '/')) {
+        if (!url[16])
+            request->route = post ? ROUTE_TXN_SUBMIT : ROUTE_TXN_LIST;
+        else
+            route_txn(request, url + 17);
+        return;
+    }
+    if (strncmp(url, "/v1/participants/", 17) == 0) {
+        route_participant(request, url + 17);
+        return;
+    }
+    for (size_t i = 0; i < AS_COUNT_OF(fixed); i++) {
+        if (strcmp(url, fixed[i].path) == 0)
+            request->route = fixed[i].route;
+    }
+}
+
+/* What a route takes. */
+#define METHOD_GET 1
+#define METHOD_POST 2
+
+static unsigned methods_of(enum route route)
+{
+    return route == ROUTE_TXN_SUBMIT || route == ROUTE_TXN_LIST ? METHOD_GET | METHOD_POST
+           : route == ROUTE_TXN_ACKNOWLEDGE                     ? METHOD_POST
+                                                                : METHOD_GET;
+}
+
+static bool is_json(const char *type)
+{
+    size_t len = strlen(TYPE_JSON);
+
+    return type && strncasecmp(type, TYPE_JSON, len) == 0 &&
+           (!type[len] || type[len] == ';' || type[len] == ' ' || type[len] == '\t');
+}
+
+void handler_begin(struct request *request, const char *method, const char *url)
+{
+    static const char *const allows[] = {"", "GET, HEAD", "POST", "GET, HEAD, POST"};
+    bool post = strcmp(method, "POST") == 0;
+    bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    unsigned allowed;
+
+    if (!request->odd_uri)
+        route_find(request, url, post);
+    if (request->route == ROUTE_NONE) {
+        handler_refuse(request, 404, "no_such_route",
+                       "there is nothing at this path; see /openapi.yaml");
+        return;
+    }
+    allowed = methods_of(request->route);
+    if (!(post && (allowed & METHOD_POST)) && !(get && (allowed & METHOD_GET))) {
+        handler_refuse(request, 405, "method_not_allowed", "this path takes %s", allows[allowed]);
+        request->answer.allow = allows[allowed];
+        return;
+    }
+    if (post && !request->answer.status &&
+        !is_json(MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Content-Type")))
+        handler_refuse(request, 415, "unsupported_media_type",
+                       "send the body as Content-Type: application/json");
+}
+
+/* --- Query parameters --- */
+
+static enum MHD_Result on_parameter(void *cls, enum MHD_ValueKind kind, const char *key,
+                                    const char *value)
+{
+    struct query *query = cls;
+    size_t i = 0;
+
+    (void)kind;
+    while (i < query->count && strcmp(query->names[i], key) != 0)
+        i++;
+    if (i == query->count)
+        handler_refuse(query->request, 400, "unknown_parameter",
+                       "there is no parameter \"%.64s\" here", key);
+    else if (query->values[i])
+        handler_refuse(query->request, 400, "duplicate_parameter",
+                       "the parameter \"%s\" is given twice", key);
+    else
+        query->values[i] = value ? value : "";
+    return query->request->answer.status ? MHD_NO : MHD_YES;
+}
+
+bool query_read(struct query *query, struct request *request, const char *const *names,
+                size_t count)
+{
+    *query = (struct query){.request = request, .names = names, .count = count};
+    (void)MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, on_parameter,
+                                    query);
+    return request->answer.status == 0;
+}
+
+bool query_number(struct query *query, size_t i, uint64_t min, uint64_t max, uint64_t *ret_value)
+{
+    const char *text = query->values[i];
+    uint64_t value = 0;
+    size_t at = 0;
+
+    if (!text)
+        return true;
+    for (; text[at] >= '0' && text[at] <= '9' && at < 20; at++) {
+        uint64_t digit = (uint64_t)(text[at] - '0');
+
+        if (value > (UINT64_MAX - digit) / 10)
+            break;
+        value = value * 10 + digit;
+    }
+    if (at == 0 || text[at] || value < min || value > max) {
+        handler_refuse(query->request, 400, "bad_parameter", "\"%s\" is a number from %llu to %llu",
+                       query->names[i], (unsigned long long)min, (unsigned long long)max);
+        return false;
+    }
+    *ret_value = value;
+    return true;
+}
