@@ -20,7 +20,8 @@ enum txn_record_type {
     TXN_RECORD_END,
 };
 
-/* A branch of a COMMIT: what proves its outcome later (R7). Read-only branches stand in no record (R10). */
+/* A branch of a COMMIT: what proves its outcome later (R7). Read-only branches stand in no record
+ * (R10). */
 struct txn_record_branch {
     uint32_t number;
     uint32_t participant; /* id in the replicated table of participants */
@@ -50,7 +51,8 @@ struct txn_record {
         } commit;
         struct {
             uint32_t count;
-            struct as_bytes attempts; /* count times u64 term, u64 seq; read with txn_record_attempt */
+            struct as_bytes
+                attempts; /* count times u64 term, u64 seq; read with txn_record_attempt */
         } finish;
         struct {
             char id[AS_ID_LEN_MAX + 1];
@@ -63,6 +65,9 @@ struct txn_record {
             struct as_attempt attempt;
             uint32_t branch;
             enum as_branch_state what; /* one of the four heuristic states */
+            /* An aborted attempt may stand in no other record: these say whose branch it is. */
+            uint32_t participant;
+            char id[AS_ID_LEN_MAX + 1];
         } heuristic;
         struct {
             struct as_attempt attempt;

@@ -1,12 +1,14 @@
 /*
- * The transaction core: the replicated table (a fold of the log, equal on every node) and the drive of what
- * is undecided (leader only, volatile). Pure: events in, effects out (architecture.md, "The contract").
+ * The transaction core: the replicated table (a fold of the log, equal on every node) and the drive
+ * of what is undecided (leader only, volatile). Pure: events in, effects out (architecture.md, "The
+ * contract").
  *
  *   active -> preparing -> deciding -> committed -> finished      at the leader
  *   active | preparing -> aborting -> aborted
  *
  * Where a decision is taken: here, when the last vote is yes (R2) -> effect PROPOSE(COMMIT).
- * Where it is made durable: coordinator/log. It comes back as event APPLY, and only then is it true (R1).
+ * Where it is made durable: coordinator/log. It comes back as event APPLY, and only then is it true
+ * (R1).
  */
 #ifndef ASSENT_TXN_H
 #define ASSENT_TXN_H
@@ -32,15 +34,16 @@ struct txn_config {
 };
 
 enum txn_event_kind {
-    TXN_LEAD,     /* the NOOP of `term` is applied: lead (R3, R9) */
-    TXN_RESIGN,   /* not the leader any more (R4) */
-    TXN_APPLY,    /* `entry` is committed in the log; entries come in order, each once */
-    TXN_REFUSED,  /* the proposal of COMMIT for `attempt` was not accepted by the log: abort it (R4) */
+    TXN_LEAD,    /* the NOOP of `term` is applied: lead (R3, R9) */
+    TXN_RESIGN,  /* not the leader any more (R4) */
+    TXN_APPLY,   /* `entry` is committed in the log; entries come in order, each once */
+    TXN_REFUSED, /* the proposal of COMMIT for `attempt` was not accepted by the log: abort it (R4)
+                  */
     TXN_SUBMIT,
-    TXN_GET,      /* answer now, or when decided, or after wait_ms */
-    TXN_FORGET,   /* `client` waits no longer; its transaction goes on */
-    TXN_SERVE,    /* a session serves a participant (again): facts may have changed */
-    TXN_UNSERVE,  /* that participant is down on that session */
+    TXN_GET,          /* answer now, or when decided, or after wait_ms */
+    TXN_FORGET,       /* `client` waits no longer; its transaction goes on */
+    TXN_SERVE,        /* a session serves a participant (again): facts may have changed */
+    TXN_UNSERVE,      /* that participant is down on that session */
     TXN_SESSION_DOWN, /* and with it all it served */
     TXN_VOTE,
     TXN_ACK,
@@ -102,7 +105,8 @@ struct txn_event {
 
 enum txn_effect_kind {
     TXN_SEND,    /* `msg` to `session`: EXECUTE, READ_FINISH, COMMIT, ABORT, ANSWER or ROTATE */
-    TXN_PROPOSE, /* append `type` + `payload`; if not forced it may wait for company, nobody waits for it */
+    TXN_PROPOSE, /* append `type` + `payload`; if not forced it may wait for company, nobody waits
+                    for it */
     TXN_REPLY,
     TXN_TRACE,
 };
@@ -138,8 +142,9 @@ as_err txn_new(struct txn **ret_txn, const struct txn_config *config) AS_MUSTCHE
 void txn_free(struct txn *txn);
 
 /*
- * NOMEM: the event had no effect and may be given again; an APPLY that fails so must end the process.
- * CORRUPT: an APPLY whose record cannot be read. Everything else an outsider can send is data, not an error.
+ * NOMEM: the event had no effect and may be given again; an APPLY that fails so must end the
+ * process. CORRUPT: an APPLY whose record cannot be read. Everything else an outsider can send is
+ * data, not an error.
  */
 as_err txn_step(struct txn *txn, const struct txn_event *event,
                 struct txn_effects *ret_effects) AS_MUSTCHECK;
@@ -157,27 +162,29 @@ as_err txn_view(struct txn *txn, const char *id, struct as_txn_view *ret_view) A
 
 enum txn_list_state {
     TXN_LIST_ANY,
-    TXN_LIST_ACTIVE,    /* undecided, not yet prepared */
+    TXN_LIST_ACTIVE, /* undecided, not yet prepared */
     TXN_LIST_PREPARING,
     TXN_LIST_COMMITTED,
     TXN_LIST_ABORTED,
-    TXN_LIST_PENDING,   /* committed, not finished */
+    TXN_LIST_PENDING, /* committed, not finished */
     TXN_LIST_HEURISTIC,
 };
 struct txn_list_query {
     enum txn_list_state state;
     const char *participant; /* NULL: any */
     uint32_t limit;          /* 1..1000 */
-    uint64_t after;          /* cursor: 0 starts; undecided ones come first, then decided, newest first */
+    uint64_t after; /* cursor: 0 starts; undecided ones come first, then decided, newest first */
 };
-/* Calls `each` for at most `limit` transactions; *ret_next is the cursor of the next page, 0: no more. */
+/* Calls `each` for at most `limit` transactions; *ret_next is the cursor of the next page, 0: no
+ * more. */
 void txn_list(struct txn *txn, const struct txn_list_query *query,
-              void (*each)(void *ctx, const struct as_txn_view *view), void *ctx, uint64_t *ret_next);
+              void (*each)(void *ctx, const struct as_txn_view *view), void *ctx,
+              uint64_t *ret_next);
 
 struct txn_counts {
-    uint32_t undecided;   /* now */
-    uint32_t unfinished;  /* committed, not finished */
-    uint32_t heuristic;   /* branches that wait for an operator */
+    uint32_t undecided;  /* now */
+    uint32_t unfinished; /* committed, not finished */
+    uint32_t heuristic;  /* branches that wait for an operator */
     uint32_t outcomes;
     size_t committed_set_bytes;
     uint64_t committed, aborted[AS_REASON_COUNT], finished, inquiries, alarms; /* since the start */
@@ -202,14 +209,16 @@ void txn_participants(const struct txn *txn,
 
 /* Fixes what the snapshot holds: everything applied so far. One at a time: BUSY. */
 as_err txn_snapshot_begin(struct txn *txn, uint64_t *ret_index, uint64_t *ret_term) AS_MUSTCHECK;
-/* Appends about `target` bytes; *ret_done with the last ones. Work per call is bounded by target. */
+/* Appends about `target` bytes; *ret_done with the last ones. Work per call is bounded by target.
+ */
 as_err txn_snapshot_next(struct txn *txn, struct as_buf *buf, size_t target,
                          bool *ret_done) AS_MUSTCHECK;
 void txn_snapshot_end(struct txn *txn); /* also gives up one under way */
 /* Into a new core, chunk by chunk as written. CORRUPT: not such a snapshot. */
 as_err txn_restore(struct txn *txn, struct as_bytes chunk, bool last) AS_MUSTCHECK;
 
-/* A hash of the replicated state: equal on every node at equal index. Walks everything: for tests. */
+/* A hash of the replicated state: equal on every node at equal index. Walks everything: for tests.
+ */
 uint64_t txn_digest(struct txn *txn);
 
 #endif
