@@ -1,0 +1,156 @@
+/*
+ * The fixed statements. What stands between a branch's own statements and its PREPARE has to put
+ * the session back as it was (R11), and why each of them is needed, and enough, is told where it
+ * stands.
+ *
+ * Fault model: a branch's statements may have run anything that its login may run, through
+ * functions and triggers too: settings, roles, search_path, advisory locks, sequences, deferred
+ * triggers.
+ */
+#include "participant/postgres/sql.h"
+
+/*
+ * After the branch's statements, in this order, inside its transaction:
+ *
+ *   FIXED_CONSTRAINTS  fires deferred triggers now. PREPARE would fire them after everything below,
+ * and a trigger can SET ROLE (the branch then has an owner who is not the agent's login, and nobody
+ *                      but him may finish it), change settings and take advisory locks.
+ *   FIXED_RESET_ALL    settings, SET LOCAL ones too, go back to those the connection started with:
+ * its start-up options carry synchronous_commit and the transaction defaults. A setting changed in
+ * a transaction that fails goes back by itself, so this is needed only before PREPARE; it is part
+ * of the transaction, so it holds if and only if PREPARE succeeds. FIXED_SEAL         RESET SESSION
+ * AUTHORIZATION and RESET ROLE (which RESET ALL leaves out), so that PREPARE runs as the agent's
+ * login; session-level advisory locks, which PREPARE would leave with the session; and the
+ * transaction id (R7). FIXED_SEQUENCES    currval, lastval and cached values, which outlive any
+ * transaction.
+ *
+ * Not needed: temporary objects, WITH HOLD cursors, LISTEN and exported snapshots make PREPARE fail
+ * (0A000). A branch that fails is rolled back, which undoes settings and roles; locks and sequences
+ * are then reset with the ROLLBACK. A read-only branch ends with COMMIT instead, which lets
+ * temporary tables, cursors WITH HOLD and LISTEN live: see branch.c. Cost: 6 us of the server's
+ * processor for a branch, where BEGIN, UPDATE, PREPARE and COMMIT PREPARED take 130 (PostgreSQL
+ * 15).
+ */
+
+/* The timeline of this moment: right at once after a promotion, where pg_control_checkpoint() lags.
+ */
+#define WAL_FILE "pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())"
+#define TIMELINE "('x' || pg_catalog.substr(" WAL_FILE ", 1, 8))::bit(32)::bigint"
+/* The token, but only while it was written in this history of this system (R7). */
+#define IDENTITY_NOW                                                            \
+    "(SELECT i.token FROM assent.identity i, pg_catalog.pg_control_system() s " \
+    "WHERE i.system_id = s.system_identifier AND i.timeline = " TIMELINE ")"
+#define MARKER_NOW "EXISTS (SELECT FROM assent.marker WHERE gid = $2)"
+#define NO_MARKER "$2::text IS NULL"
+
+/* Plain BEGIN is READ COMMITTED, READ WRITE: the connection's start-up options say so (part.c), and
+ * RESET ALL brings them back. Naming them costs the server 1 us more. */
+static const char *const fixed_sql[FIXED_COUNT] = {
+    [FIXED_BEGIN_READ_COMMITTED] = "BEGIN",
+    [FIXED_BEGIN_REPEATABLE_READ] = "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    [FIXED_BEGIN_SERIALIZABLE] = "BEGIN ISOLATION LEVEL SERIALIZABLE",
+    [FIXED_READ_READ_COMMITTED] = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
+    [FIXED_READ_REPEATABLE_READ] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    [FIXED_READ_SERIALIZABLE] = "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY",
+    /* A transaction that has a snapshot cannot be made READ WRITE any more (R10). */
+    [FIXED_SNAPSHOT] = "SELECT 1",
+    [FIXED_CONSTRAINTS] = "SET CONSTRAINTS ALL IMMEDIATE",
+    [FIXED_RESET_ALL] = "RESET ALL",
+    [FIXED_SEAL] = "SELECT pg_catalog.set_config('session_authorization', NULL, false), "
+                   "pg_catalog.set_config('role', NULL, false), "
+                   "pg_catalog.pg_advisory_unlock_all(), pg_catalog.pg_current_xact_id()",
+    [FIXED_SEQUENCES] = "DISCARD SEQUENCES",
+    [FIXED_COMMIT] = "COMMIT",
+    [FIXED_ROLLBACK] = "ROLLBACK",
+    [FIXED_UNLOCK] = "SELECT pg_catalog.set_config('session_authorization', NULL, false), "
+                     "pg_catalog.set_config('role', NULL, false), "
+                     "pg_catalog.pg_advisory_unlock_all()",
+    [FIXED_CLOSE_ALL] = "CLOSE ALL",
+    [FIXED_UNLISTEN] = "UNLISTEN *",
+    [FIXED_TEMP] = "DISCARD TEMP",
+    [FIXED_CHECK] = "SELECT s.system_identifier, " WAL_FILE ", (SELECT token FROM assent.identity) "
+                    "FROM pg_catalog.pg_control_system() s",
+    [FIXED_LISTED] = "SELECT transaction FROM pg_catalog.pg_prepared_xacts "
+                     "WHERE gid = $1 AND database = pg_catalog.current_database()",
+    [FIXED_STATUS] = "SELECT pg_catalog.pg_xact_status($1::xid8), " NO_MARKER ", " IDENTITY_NOW,
+    [FIXED_NO_STATUS] = "SELECT $1::text, " NO_MARKER ", " IDENTITY_NOW,
+    [FIXED_SCAN] =
+        "WITH p AS MATERIALIZED (SELECT gid, transaction, database = pg_catalog.current_database() "
+        "AS here, pg_catalog.starts_with(gid, $1) AS ours, "
+        "(extract(epoch FROM pg_catalog.clock_timestamp() - prepared) * 1000)::bigint AS age_ms "
+        "FROM pg_catalog.pg_prepared_xacts) "
+        "SELECT gid, transaction::text, age_ms FROM p WHERE here AND ours "
+        "UNION ALL SELECT NULL, (count(*) FILTER (WHERE here AND NOT ours))::text, count(*) FROM p",
+    [FIXED_ROTATE] = "UPDATE assent.identity SET token = pg_catalog.gen_random_uuid(), "
+                     "system_id = (SELECT system_identifier FROM pg_catalog.pg_control_system()), "
+                     "timeline = " TIMELINE ", written_at = pg_catalog.now() "
+                     "RETURNING token, counter, system_id, timeline",
+    [FIXED_MARK] = "INSERT INTO assent.marker (gid) VALUES ($1)",
+    [FIXED_UNMARK] = "DELETE FROM assent.marker WHERE ctid = ANY (ARRAY(SELECT ctid "
+                     "FROM assent.marker WHERE created < pg_catalog.now() - interval '7 days' "
+                     "LIMIT 10000))",
+};
+
+static const char *const fixed_names[] = {
+    "f0",  "f1",  "f2",  "f3",  "f4",  "f5",  "f6",  "f7",  "f8",  "f9",  "f10", "f11", "f12",
+    "f13", "f14", "f15", "f16", "f17", "f18", "f19", "f20", "f21", "f22", "f23", "f24"};
+_Static_assert(AS_COUNT_OF(fixed_names) == FIXED_COUNT, "a name for each fixed statement");
+
+const char *sql_fixed(enum fixed fixed, bool marker)
+{
+    AS_ASSERT(fixed < FIXED_COUNT);
+    if (marker && fixed == FIXED_STATUS)
+        return "SELECT pg_catalog.pg_xact_status($1::xid8), " MARKER_NOW ", " IDENTITY_NOW;
+    if (marker && fixed == FIXED_NO_STATUS)
+        return "SELECT $1::text, " MARKER_NOW ", " IDENTITY_NOW;
+    return fixed_sql[fixed];
+}
+
+const char *sql_fixed_name(enum fixed fixed)
+{
+    AS_ASSERT(fixed < FIXED_COUNT);
+    return fixed_names[fixed];
+}
+
+#define TABLE_THERE(name)                                                       \
+    "EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n " \
+    "ON n.oid = c.relnamespace WHERE n.nspname = 'assent' AND c.relname = '" name "')"
+
+/* The preflight's own session is made durable first, for the identity row it may write. */
+const char sql_facts[] =
+    "SELECT pg_catalog.current_setting('server_version_num'), "
+    "pg_catalog.current_setting('max_prepared_transactions'), pg_catalog.current_setting('fsync'), "
+    "pg_catalog.current_setting('full_page_writes'), "
+    "pg_catalog.current_setting('synchronous_commit'), pg_catalog.pg_is_in_recovery(), "
+    "current_user, pg_catalog.current_database(), " TABLE_THERE("identity") ", " TABLE_THERE(
+        "marker") ", "
+                  "(SELECT count(*) FROM pg_catalog.pg_prepared_xacts p WHERE p.database = "
+                  "pg_catalog.current_database() AND p.gid LIKE 'assent/%' AND p.owner <> "
+                  "current_user "
+                  "AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = "
+                  "current_user)), "
+                  "pg_catalog.set_config('synchronous_commit', CASE "
+                  "pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN "
+                  "'remote_apply' ELSE 'on' END, false)";
+
+#define IDENTITY_WRITE(counter)                                                                   \
+    "INSERT INTO assent.identity AS i (token, counter, system_id, timeline) "                     \
+    "SELECT pg_catalog.gen_random_uuid(), 1, s.system_identifier, " TIMELINE                      \
+    " FROM pg_catalog.pg_control_system() s ON CONFLICT (one) DO UPDATE SET "                     \
+    "token = CASE WHEN i.system_id = EXCLUDED.system_id AND i.timeline = EXCLUDED.timeline "      \
+    "THEN i.token ELSE EXCLUDED.token END, "                                                      \
+    "written_at = CASE WHEN i.system_id = EXCLUDED.system_id AND i.timeline = EXCLUDED.timeline " \
+    "THEN i.written_at ELSE EXCLUDED.written_at END, "                                            \
+    "counter = " counter ", system_id = EXCLUDED.system_id, timeline = EXCLUDED.timeline "        \
+    "RETURNING token, counter, system_id, timeline"
+
+const char sql_identity_first[] = IDENTITY_WRITE("i.counter + 1");
+const char sql_identity_again[] = IDENTITY_WRITE("i.counter");
+
+/* The assembler reads the file: what an operator can read and what the agent runs cannot differ. */
+__asm__(".section .rodata\n"
+        ".global sql_install\n"
+        "sql_install:\n"
+        ".incbin \"sql/agent.sql\"\n"
+        ".byte 0\n"
+        ".previous\n");
