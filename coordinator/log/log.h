@@ -80,9 +80,9 @@ as_err log_open(struct log **ret_log, const struct log_config *config, const str
 void log_free(struct log *log);
 
 enum log_event_kind {
-    LOG_APPEND,    /* gather one record: no operations, no traces; nothing is written before FLUSH */
-    LOG_VOTE,      /* gather a VOTE record, likewise */
-    LOG_FLUSH,     /* the turn ends: write what gathered, unless a write is in flight */
+    LOG_APPEND, /* gather one record: no operations, no traces; nothing is written before FLUSH */
+    LOG_VOTE,   /* gather a VOTE record, likewise */
+    LOG_FLUSH,  /* the turn ends: write what gathered, unless a write is in flight */
     LOG_DISK_DONE, /* `ticket` ended with `err` */
     LOG_TIMER,
     LOG_SNAPSHOT_BEGIN, /* of the table at index, term: at most the durable index */

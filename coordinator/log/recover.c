@@ -341,6 +341,24 @@ static as_err recover_records(struct log_recovery *in)
     return measure_tail(in);
 }
 
+/* As large as the largest file, up to a bound that holds any record and chunk. */
+static as_err make_window(struct log_recovery *in)
+{
+    struct log_window *window = &in->window;
+
+    window->disk = in->disk;
+    window->cap = LOG_DATA_OFFSET;
+    for (size_t kind = LOG_NAME_SEGMENT; kind <= LOG_NAME_SNAPSHOT; kind++)
+        for (size_t i = 0; i < log_file_count(in, (enum log_name)kind); i++) {
+            uint64_t size = log_file_at(in, (enum log_name)kind, i)->size;
+
+            if (size > window->cap)
+                window->cap = size < LOG_WINDOW_BYTES ? (size_t)size : LOG_WINDOW_BYTES;
+        }
+    window->data = as_alloc(window->cap);
+    return window->data ? AS_OK : AS_ERR_NOMEM;
+}
+
 as_err log_recover(struct log_recovery *in)
 {
     size_t snapshots;
@@ -352,12 +370,9 @@ as_err log_recover(struct log_recovery *in)
     for (size_t kind = 0; kind < AS_COUNT_OF(in->files); kind++)
         as_buf_init(&in->files[kind], SIZE_MAX / 2);
     as_buf_init(&in->headers, SIZE_MAX / 2);
-    in->window.disk = in->disk;
-    in->window.cap = LOG_WINDOW_BYTES;
-    in->window.data = as_alloc(in->window.cap);
-    if (!in->window.data)
-        return AS_ERR_NOMEM;
     err = log_list(in);
+    if (!err)
+        err = make_window(in);
     if (err)
         return err;
     snapshots = log_file_count(in, LOG_NAME_SNAPSHOT);
