@@ -20,8 +20,8 @@ SELECT p.gid,
        age(p.transaction) AS xmin_age,
        p.prepared AS prepared_at,
        clock_timestamp() - p.prepared AS age,
-       (SELECT count(*) FROM pg_locks l WHERE l.pid IS NULL AND l.virtualtransaction LIKE '-1/%'
-                                          AND l.virtualtransaction = '-1/' || p.transaction::text) AS locks
+       (SELECT count(*) FROM pg_locks l JOIN pg_locks x USING (virtualtransaction)
+        WHERE l.pid IS NULL AND x.pid IS NULL AND x.transactionid = p.transaction) AS locks
 FROM pg_prepared_xacts p
 WHERE p.gid ~ '^assent/[a-z0-9-]{1,32}/[0-9a-f]{16}/[0-9]+\.[0-9]+/[0-9]+/[A-Za-z0-9._:-]{1,64}$';
 

@@ -151,6 +151,6 @@ const char sql_identity_again[] = IDENTITY_WRITE("i.counter");
 __asm__(".section .rodata\n"
         ".global sql_install\n"
         "sql_install:\n"
-        ".incbin \"sql/agent.sql\"\n"
+        ".incbin \"" AS_SOURCE_DIR "/sql/agent.sql\"\n"
         ".byte 0\n"
         ".previous\n");
