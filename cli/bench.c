@@ -1,0 +1,399 @@
+/*
+ * assent bench: which runs are made, in what order, on what, and what is printed of them.
+ */
+#include "cli/bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "cli/bank.h"
+#include "cli/options.h"
+#include "cli/rest.h"
+#include "cli/sandbox.h"
+
+#define COMPARE_PAIRS 2 /* 32 clients, 1 client */
+
+struct bench {
+    struct loop loop;
+    struct sandbox sandbox;
+    bool own; /* the sandbox is ours and up */
+    char api[128];
+    char dsn[2][256];
+    uint64_t clients, seconds, warmup, rounds, accounts;
+    bool as_json, bare, compare, null, idle, all;
+    const char *use_api, *use_dir;
+    cJSON *raw; /* every run's figures, as they come */
+};
+
+/* --- Where it runs --- */
+
+static bool sandbox_open(struct bench *bench, bool null, bool databases_only)
+{
+    struct sandbox_options options = {.databases = 2,
+                                      .null = null,
+                                      .databases_only = databases_only,
+                                      .accounts = bench->accounts,
+                                      .balance = BENCH_BALANCE};
+
+    if (!sandbox_start(&bench->sandbox, &bench->loop, &options))
+        return false;
+    bench->own = true;
+    (void)text_format(bench->api, sizeof(bench->api), "%s", bench->sandbox.api);
+    for (int i = 0; i < 2; i++)
+        (void)text_format(bench->dsn[i], sizeof(bench->dsn[i]), "%s",
+                          null ? "" : bench->sandbox.databases[i].dsn);
+    return true;
+}
+
+static void sandbox_close(struct bench *bench)
+{
+    if (bench->own)
+        sandbox_stop(&bench->sandbox);
+    bench->own = false;
+}
+
+/* Addresses from DIR/sandbox.json of a running sandbox. */
+static bool use_running(struct bench *bench)
+{
+    char path[512], text[16384] = "";
+    const cJSON *databases;
+    cJSON *json = NULL;
+    FILE *file = NULL;
+    int64_t accounts;
+    char error[256] = "";
+
+    if (text_format(path, sizeof(path), "%s/sandbox.json", bench->use_dir))
+        file = fopen(path, "re");
+    if (file && fread(text, 1, sizeof(text) - 1, file))
+        json = cJSON_Parse(text);
+    if (file)
+        (void)fclose(file);
+    databases = cJSON_GetObjectItemCaseSensitive(json, "databases");
+    if (cJSON_GetArraySize(databases) < 2) {
+        complain("bench: %s names no sandbox with two databases", path);
+        cJSON_Delete(json);
+        return false;
+    }
+    for (int i = 0; i < 2; i++)
+        (void)text_format(bench->dsn[i], sizeof(bench->dsn[i]), "%s",
+                          json_text(cJSON_GetArrayItem(databases, i), "dsn", ""));
+    (void)text_format(
+        bench->api, sizeof(bench->api), "%s",
+        cJSON_GetStringValue(cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(json, "api"), 0)));
+    cJSON_Delete(json);
+    for (int i = 0; i < 2; i++) {
+        if (!bank_number(bench->dsn[i], "SELECT count(*) FROM accounts", &accounts, error) ||
+            accounts < (int64_t)bench->accounts) {
+            complain("bench: %s", error[0]
+                                      ? error
+                                      : "that sandbox has fewer accounts than --accounts says; "
+                                        "start it with --accounts and --balance");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- One run --- */
+
+static bool run_has_ended(void *ctx)
+{
+    struct bench_run *run = ctx;
+
+    return atomic_load(&run->ended);
+}
+
+/* Every run starts alike: pages flushed, dead rows gone. */
+static bool settle(struct bench *bench)
+{
+    char error[256];
+
+    for (int i = 0; i < 2; i++) {
+        if (!bench->dsn[i][0])
+            continue;
+        if (!bank_run(bench->dsn[i], "VACUUM accounts", error) ||
+            !bank_run(bench->dsn[i], "CHECKPOINT", error)) {
+            complain("bench: %s", error);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool run_once(struct bench *bench, const char *what, uint64_t clients, const char *round,
+                     struct bench_figures *ret_figures)
+{
+    void (*work)(void *) = strcmp(what, "bare") == 0 ? bench_bare_thread : bench_http_thread;
+    struct bench_run run = {.clients = clients,
+                            .accounts = bench->accounts,
+                            .seconds = bench->seconds,
+                            .warmup = bench->warmup,
+                            .api = bench->api,
+                            .dsn = {bench->dsn[0], bench->dsn[1]}};
+    uv_thread_t thread;
+    enum loop_end end;
+
+    if (!settle(bench) || getrandom(&run.seed, sizeof(run.seed), 0) != sizeof(run.seed))
+        return false;
+    if (uv_thread_create(&thread, work, &run)) {
+        complain("bench: cannot start a thread");
+        return false;
+    }
+    /* The load thread does not share this core's time with us: we look ten times a second. */
+    end = loop_wait(&bench->loop, run_has_ended, &run,
+                    (bench->seconds + bench->warmup + 120) * 1000, 100);
+    atomic_store(&run.stop, true);
+    (void)uv_thread_join(&thread);
+    bench_figures(what, &run, ret_figures);
+    if (run.failed || end != LOOP_MET) {
+        complain("bench: %s", end == LOOP_INTERRUPTED ? "interrupted" : "the run failed");
+        return false;
+    }
+    bench_figures_line(ret_figures, round);
+    cJSON_AddItemToArray(bench->raw, bench_figures_json(ret_figures));
+    return true;
+}
+
+/* --- Memory --- */
+
+static double rss_mib(pid_t pid)
+{
+    char path[64], line[256];
+    double kib = 0;
+    FILE *status;
+
+    (void)text_format(path, sizeof(path), "/proc/%d/status", (int)pid);
+    status = fopen(path, "re");
+    while (status && fgets(line, sizeof(line), status))
+        if (sscanf(line, "VmRSS: %lf kB", &kib) == 1)
+            break;
+    if (status)
+        (void)fclose(status);
+    return kib / 1024;
+}
+
+struct resting {
+    pid_t pid;
+    double last;
+    as_time since;
+};
+
+/* The same size for two seconds. */
+static bool has_come_to_rest(void *ctx)
+{
+    struct resting *resting = ctx;
+    double now = rss_mib(resting->pid);
+
+    if (now < resting->last || now > resting->last) {
+        resting->last = now;
+        resting->since = clock_now();
+    }
+    return clock_now() - resting->since >= 2 * AS_SECOND;
+}
+
+/* Of the coordinator of a sandbox that has served nothing yet. */
+static bool measure_idle(struct bench *bench, cJSON *result)
+{
+    struct resting resting = {.pid = bench->sandbox.node.pid, .since = clock_now()};
+    enum loop_end end = loop_wait(&bench->loop, has_come_to_rest, &resting, 20000, 100);
+    char text[32];
+
+    if (end == LOOP_INTERRUPTED)
+        return false;
+    (void)text_format(text, sizeof(text), "%.1f", resting.last);
+    cJSON_AddRawToObject(result, "idle_rss_mib", text);
+    (void)text_format(text, sizeof(text), "%.1f", rss_mib(bench->sandbox.databases[0].agent.pid));
+    cJSON_AddRawToObject(result, "idle_agent_rss_mib", text);
+    fprintf(stderr, "idle coordinator: %.1f MiB resident; an idle agent: %s MiB\n", resting.last,
+            text);
+    return true;
+}
+
+/* --- Comparison --- */
+
+static void add_ratio(cJSON *result, const char *key, double value)
+{
+    char text[32];
+
+    (void)text_format(text, sizeof(text), "%.3f", value);
+    cJSON_AddRawToObject(result, key, text);
+}
+
+static void add_medians(cJSON *result, const double *bare_tps, const double *assent_tps,
+                        const double *bare_p50, const double *assent_p50, size_t rounds)
+{
+    double tps[2] = {bench_median(bare_tps, rounds), bench_median(assent_tps, rounds)};
+    double p50[2] = {bench_median(bare_p50, rounds), bench_median(assent_p50, rounds)};
+    cJSON *medians = cJSON_AddObjectToObject(result, "medians");
+
+    add_ratio(result, "throughput_ratio_32", tps[0] > 0 ? tps[1] / tps[0] : 0);
+    add_ratio(result, "latency_ratio_1", p50[0] > 0 ? p50[1] / p50[0] : 0);
+    add_ratio(medians, "bare_tps_32", tps[0]);
+    add_ratio(medians, "assent_tps_32", tps[1]);
+    add_ratio(medians, "bare_p50_us_1", p50[0]);
+    add_ratio(medians, "assent_p50_us_1", p50[1]);
+}
+
+/* In turn, and each round in the other order, so that what drifts (cache, disk, neighbours) hits
+ * both. */
+static bool compare(struct bench *bench, cJSON *result)
+{
+    static const uint64_t clients[COMPARE_PAIRS] = {32, 1};
+    static const char *const whats[2] = {"bare", "assent"};
+    double tps[COMPARE_PAIRS][2][BENCH_ROUNDS_MAX], p50[COMPARE_PAIRS][2][BENCH_ROUNDS_MAX];
+
+    for (uint64_t round = 0; round < bench->rounds; round++) {
+        char name[16];
+
+        (void)text_format(name, sizeof(name), "%llu/%llu", (unsigned long long)round + 1,
+                          (unsigned long long)bench->rounds);
+        for (int pair = 0; pair < COMPARE_PAIRS; pair++) {
+            for (uint64_t turn = 0; turn < 2; turn++) {
+                uint64_t which = (turn + round) % 2;
+                struct bench_figures figures;
+
+                if (!run_once(bench, whats[which], clients[pair], name, &figures))
+                    return false;
+                tps[pair][which][round] = figures.tps;
+                p50[pair][which][round] = figures.p50_us;
+            }
+        }
+    }
+    add_medians(result, tps[0][0], tps[0][1], p50[1][0], p50[1][1], (size_t)bench->rounds);
+    fprintf(stderr, "at 32 clients, Assent / bare throughput: %s\n",
+            cJSON_GetObjectItem(result, "throughput_ratio_32")->valuestring);
+    fprintf(stderr, "at 1 client, Assent / bare median latency: %s\n",
+            cJSON_GetObjectItem(result, "latency_ratio_1")->valuestring);
+    return true;
+}
+
+static bool measure_null(struct bench *bench, uint64_t clients, cJSON *result)
+{
+    struct bench_figures figures;
+    char text[32];
+
+    if (!run_once(bench, "null", clients, "", &figures))
+        return false;
+    (void)text_format(text, sizeof(text), "%.0f", figures.tps);
+    cJSON_AddRawToObject(result, clients == 64 ? "null_tps_64" : "null_tps", text);
+    return true;
+}
+
+/* --- What was asked for --- */
+
+static bool bench_all(struct bench *bench, cJSON *result)
+{
+    bool well =
+        sandbox_open(bench, false, false) && measure_idle(bench, result) && compare(bench, result);
+
+    sandbox_close(bench);
+    if (!well || !sandbox_open(bench, true, false))
+        return false;
+    well = measure_null(bench, 64, result);
+    sandbox_close(bench);
+    return well;
+}
+
+static bool bench_one(struct bench *bench, cJSON *result)
+{
+    uint64_t clients = bench->clients ? bench->clients : bench->null ? 64 : 32;
+    struct bench_figures figures;
+    bool well;
+
+    if (bench->use_dir   ? !use_running(bench)
+        : bench->use_api ? !text_format(bench->api, sizeof(bench->api), "%s", bench->use_api)
+                         : !sandbox_open(bench, bench->null, bench->bare))
+        return false;
+    if (bench->compare)
+        well = compare(bench, result);
+    else if (bench->idle)
+        well = measure_idle(bench, result);
+    else if (bench->null)
+        well = measure_null(bench, clients, result);
+    else
+        well = run_once(bench, bench->bare ? "bare" : "assent", clients, "", &figures);
+    sandbox_close(bench);
+    return well;
+}
+
+static bool choice_is_clear(const struct bench *bench)
+{
+    int modes = bench->bare + bench->compare + bench->null + bench->idle + bench->all;
+    bool elsewhere = bench->use_api || bench->use_dir;
+
+    if (modes > 1)
+        complain("bench: only one of --bare, --compare, --null, --idle, --all");
+    else if (bench->use_api && bench->use_dir)
+        complain("bench: --api or --dir, not both");
+    else if (bench->use_api && (bench->bare || bench->compare))
+        complain("bench: --bare and --compare need the databases: --dir");
+    else if (elsewhere && (bench->null || bench->idle || bench->all))
+        complain("bench: --null, --idle and --all make their own sandbox");
+    else
+        return true;
+    return false;
+}
+
+static const char about[] =
+    "Moves money between two PostgreSQL databases as a service would: HTTP with keep-alive,\n"
+    "wait: applied, random accounts. It makes a sandbox of its own unless --dir or --api\n"
+    "names another. Progress on stderr, figures on stdout.\n\n"
+    "  (nothing)  through Assent\n"
+    "  --bare     hand-written two-phase commit by libpq, no coordinator, no decision log\n"
+    "  --compare  both in turn on the same servers, at 32 clients and at 1; ratio of the medians\n"
+    "  --null     through Assent with agents that have no database, 64 clients\n"
+    "  --idle     memory of a coordinator that has served nothing\n"
+    "  --all      idle, compare and null: the figures of docs/performance.md";
+
+static int bench_main(struct bench *bench)
+{
+    cJSON *result = cJSON_CreateObject();
+    bool well;
+
+    if (!loop_open(&bench->loop))
+        return CLI_NEGATIVE;
+    bench->raw = cJSON_CreateArray();
+    well = bench->all ? bench_all(bench, result) : bench_one(bench, result);
+    cJSON_AddItemToObject(result, "raw", bench->raw);
+    if (well) {
+        char *text = bench->as_json ? cJSON_PrintUnformatted(result) : cJSON_Print(result);
+
+        puts(text ? text : "{}");
+        free(text);
+    }
+    cJSON_Delete(result);
+    loop_close(&bench->loop);
+    return well ? CLI_OK : CLI_NEGATIVE;
+}
+
+int cmd_bench(int argc, char **argv)
+{
+    static struct bench bench = {.seconds = 5, .warmup = 2, .rounds = 5, .accounts = 100000};
+    const struct option table[] = {
+        {OPTION_FLAG, "bare", NULL, "see above", &bench.bare, 0, 0},
+        {OPTION_FLAG, "compare", NULL, "see above", &bench.compare, 0, 0},
+        {OPTION_FLAG, "null", NULL, "see above", &bench.null, 0, 0},
+        {OPTION_FLAG, "idle", NULL, "see above", &bench.idle, 0, 0},
+        {OPTION_FLAG, "all", NULL, "see above", &bench.all, 0, 0},
+        {OPTION_NUMBER, "clients", "N", "connections (32; with --null 64)", &bench.clients, 1,
+         1000},
+        {OPTION_NUMBER, "seconds", "S", "measured in each run (5)", &bench.seconds, 1, 600},
+        {OPTION_NUMBER, "warmup", "S", "before that (2)", &bench.warmup, 0, 600},
+        {OPTION_NUMBER, "rounds", "N", "of --compare and --all (5)", &bench.rounds, 1,
+         BENCH_ROUNDS_MAX},
+        {OPTION_NUMBER, "accounts", "N", "in each database (100000)", &bench.accounts, 1, 10000000},
+        {OPTION_TEXT, "dir", "DIR", "use the running sandbox of that directory", &bench.use_dir, 0,
+         0},
+        {OPTION_TEXT, "api", "URL", "use that coordinator, with bank_a and bank_b", &bench.use_api,
+         0, 0},
+        {OPTION_FLAG, "json", NULL, "print the figures on one line", &bench.as_json, 0, 0}};
+    const struct command command = {
+        .name = "bench", .about = about, .options = table, .option_count = AS_COUNT_OF(table)};
+    int exit_code;
+
+    if (!options_parse(&command, argc, argv, NULL, NULL, &exit_code))
+        return exit_code;
+    return choice_is_clear(&bench) ? bench_main(&bench) : CLI_USAGE;
+}
