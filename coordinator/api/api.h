@@ -31,9 +31,8 @@ as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t 
 /* env->client_reply. A client that is not known (any more) is ignored. */
 void api_reply(struct api *api, uint64_t client, const struct as_reply *reply);
 /*
- * The turn ends: lets libmicrohttpd write what was answered. Behind node_turn_end, before
- * net_flush. It may also read new requests and bring them to the node; then the loop does not block
- * before its next turn.
+ * The turn ends: lets libmicrohttpd write what was answered. Behind node_turn_end. It may also read
+ * new requests and bring them to the node; then the loop does not block before its next turn.
  */
 void api_turn_end(struct api *api);
 /* No new connections; waiting requests are still answered. True when none is open or waiting. */

@@ -155,6 +155,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **re
     if (!request)
         return;
     *request_cls = NULL;
+    /* 0.9.75 never ends a suspended request by itself; another version may. */
     if (request->state == REQUEST_SUSPENDED)
         request_forget(request);
     if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK && request->answer.status) {

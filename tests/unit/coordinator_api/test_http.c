@@ -787,16 +787,23 @@ static void test_listen_errors(void **state)
     fake_close(&fake);
 }
 
+/* What the memory tests send, and what the answer holds if memory suffices. */
+struct memory_case {
+    struct fake fake;
+    const char *method, *path, *body;
+    int status;
+    const char *holds;
+};
+
 /*
  * Each allocation of ours fails once: the client gets its answer, a 503, or a closed connection;
  * never a wrong answer, and nothing leaks.
  */
 static void ask_with_failures(void *ctx)
 {
-    char text[1024];
-    size_t len = request_text(text, sizeof(text), "POST", "/v1/transactions", BODY);
+    struct memory_case *test = ctx;
+    struct fake *fake = &test->fake;
     struct api_config config = {.listen = "127.0.0.1:0"};
-    struct fake *fake = ctx;
     struct client client;
     struct reply reply;
     char error[256];
@@ -810,20 +817,19 @@ static void ask_with_failures(void *ctx)
     }
     fake->node.api = fake->api;
     client = client_open(fake);
-    client_send(fake, &client, text, len);
+    client_ask(fake, &client, test->method, test->path, test->body);
     FAKE_WAIT(fake, (client_read(&client), client.ended || reply_parse(&client, false, &reply)));
-    if (!client.ended) {
-        if (reply.status == 200) {
-            cJSON_Delete(parse(&reply));
-            assert_non_null(strstr(reply.body, "\"id\":\"order-4711\""));
-        } else {
+    if (client.ended) {
+        assert_true(test_allocation_failed());
+    } else {
+        cJSON_Delete(parse(&reply));
+        if (reply.status != test->status) {
             assert_true(test_allocation_failed());
             assert_int_equal(reply.status, 503);
-            assert_non_null(strstr(reply.body, "out_of_memory"));
         }
+        assert_non_null(
+            strstr(reply.body, reply.status == test->status ? test->holds : "out_of_memory"));
         free(reply.body);
-    } else {
-        assert_true(test_allocation_failed());
     }
     client_close(&client);
     api_free(fake->api);
@@ -832,15 +838,30 @@ static void ask_with_failures(void *ctx)
 
 static void test_memory(void **state)
 {
-    struct fake fake;
+    static struct memory_case cases[] = {
+        {.method = "POST",
+         .path = "/v1/transactions",
+         .body = BODY,
+         .status = 200,
+         .holds = "\"id\":\"order-4711\""},
+        {.method = "POST",
+         .path = "/v1/transactions",
+         .body = "{\"\\u0061\":1}",
+         .status = 400,
+         .holds = "unknown_field"},
+        {.method = "GET", .path = "/v1/transactions", .status = 200, .holds = "\"second\""},
+        {.method = "GET", .path = "/v1/participants/bank_a", .status = 200, .holds = "agent-2"},
+        {.method = "GET", .path = "/nothing", .status = 404, .holds = "no_such_route"},
+    };
 
     (void)state;
-    memset(&fake, 0, sizeof(fake));
-    assert_int_equal(uv_loop_init(&fake.loop), 0);
-    fake_view(&fake.node);
-    test_fail_each_allocation(ask_with_failures, &fake);
-    assert_int_equal(uv_loop_close(&fake.loop), 0);
-    as_buf_close(&fake.node.results);
+    for (size_t i = 0; i < AS_COUNT_OF(cases); i++) {
+        assert_int_equal(uv_loop_init(&cases[i].fake.loop), 0);
+        fake_view(&cases[i].fake.node);
+        test_fail_each_allocation(ask_with_failures, &cases[i]);
+        assert_int_equal(uv_loop_close(&cases[i].fake.loop), 0);
+        as_buf_close(&cases[i].fake.node.results);
+    }
 }
 
 int main(void)
