@@ -298,7 +298,7 @@ static bool node_config_text(struct sandbox *sandbox, char *ret_text, size_t siz
     static const char *const sections[] = {"node", "api", "agents", "log", "limits"};
     char usual[AS_COUNT_OF(sections)][256] = {""};
     const struct option_list *settings = &sandbox->options.settings;
-    size_t len = 0, section_len;
+    size_t len = 0, section_len = 0;
 
     (void)text_format(usual[0], sizeof(usual[0]), "id=1\ncluster=" CLUSTER "\ndata_dir=%s/node-1\n",
                       sandbox->dir);
