@@ -310,6 +310,7 @@ void env_turn_end(struct as_env *env)
     } while (env->stirred && ++pass < PASSES_MAX);
     if (env->stirred)
         turn_again(env);
-    AS_CRASH_FLUSHED();
+    else
+        AS_CRASH_FLUSHED();
     turn_begins(env);
 }
