@@ -7,7 +7,17 @@
  */
 #include "world.h"
 
-static void act(struct world *world)
+/* Elections without end: segments that hold only votes. */
+static as_err vote_much(struct world *world)
+{
+    as_err err = AS_OK;
+
+    for (int i = 0; i < 150 && !err && world->count < WORLD_RECORDS - 10; i++)
+        err = world_vote(world);
+    return err;
+}
+
+static void act(struct world *world, bool votes)
 {
     struct as_rng *rng = &world->rng;
     as_err err = AS_OK;
@@ -17,6 +27,10 @@ static void act(struct world *world)
     case 0:
     case 1:
     case 2:
+        if (votes && as_rng_below(rng, 8)) {
+            err = vote_much(world);
+            break;
+        }
         for (uint64_t n = as_rng_below(rng, 6); n-- > 0 && !err;)
             err = world_append(world, as_rng_below(rng, 2));
         break;
@@ -97,7 +111,7 @@ static void live(uint64_t seed)
         uint64_t steps = as_rng_below(&world.rng, 250);
 
         while (steps-- > 0 && world.count < WORLD_RECORDS - 10)
-            act(&world);
+            act(&world, seed % 16 == 0);
         world_crash(&world, as_rng_below(&world.rng, 3) != 0);
         world.disk.space = 0;
         reopen(&world);
