@@ -282,6 +282,8 @@ void node_log(struct node *node, struct log_event *event)
     if (event->kind == LOG_DISK_DONE && event->disk_done.ticket == node->write_ticket)
         as_hist_add(&node->sync_ns, (uint64_t)(node->ops->now(node->env) - node->write_started_at));
     apply_durable(node, effects.persisted_seq);
-    if (effects.snapshot_wants_chunk && node->snapshot_running)
+    if (effects.snapshot_given_up && node->snapshot_running)
+        snapshot_stop(node); /* for want of space: the next one comes when more is logged */
+    else if (effects.snapshot_wants_chunk && node->snapshot_running)
         snapshot_next(node);
 }

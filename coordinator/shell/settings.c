@@ -42,8 +42,8 @@ static const struct config_key keys[] = {
     NUMBER("api", body_bytes_max, 1024, 3u << 20),
     NUMBER("api", idle_timeout_s, 1, 86400),
     TEXT("agents", "listen", agents_listen, .required = false),
-    NUMBER("log", segment_mib, 1, 1024),
-    NUMBER("log", snapshot_mib, 1, 65536),
+    NUMBER("log", segment_kib, AS_SEGMENT_BYTES_MIN >> 10, 1u << 20),
+    NUMBER("log", snapshot_kib, 16, 64u << 20),
     NUMBER("log", mark_ms, 1, 10000),
     CHOICE("log", sync_in_place, "auto|never"),
     NUMBER("limits", undecided_max, 1, 1000000),
@@ -64,8 +64,8 @@ static const struct settings defaults = {
     .body_bytes_max = AS_BODY_BYTES_MAX,
     .idle_timeout_s = 120,
     .agents_listen = "127.0.0.1:7481",
-    .segment_mib = AS_SEGMENT_BYTES >> 20,
-    .snapshot_mib = 64,
+    .segment_kib = AS_SEGMENT_BYTES >> 10,
+    .snapshot_kib = 64u << 10,
     .mark_ms = 100,
     .undecided_max = AS_UNDECIDED_MAX,
     .outcomes_max = AS_OUTCOMES_MAX,
@@ -130,7 +130,7 @@ void settings_node(const struct settings *settings, struct node_config *ret)
     memset(ret, 0, sizeof(*ret));
     memcpy(ret->log.cluster, settings->cluster, sizeof(ret->log.cluster));
     ret->log.node = settings->id;
-    ret->log.segment_bytes = settings->segment_mib << 20;
+    ret->log.segment_bytes = settings->segment_kib << 10;
     ret->log.mark_ms = (uint32_t)settings->mark_ms;
     ret->txn.undecided_max = (uint32_t)settings->undecided_max;
     ret->txn.outcomes_max = (uint32_t)settings->outcomes_max;
@@ -138,7 +138,7 @@ void settings_node(const struct settings *settings, struct node_config *ret)
     ret->txn.committed_bytes_max = (size_t)settings->committed_set_mib << 20;
     ret->txn.resend_first_ms = (uint32_t)settings->resend_first_ms;
     ret->txn.resend_max_ms = (uint32_t)settings->resend_max_ms;
-    ret->snapshot_bytes = settings->snapshot_mib << 20;
+    ret->snapshot_bytes = settings->snapshot_kib << 10;
 }
 
 void settings_api(const struct settings *settings, struct api_config *ret)

@@ -22,7 +22,7 @@ struct settings {
     /* [agents] */
     char agents_listen[256];
     /* [log] */
-    uint64_t segment_mib, snapshot_mib, mark_ms;
+    uint64_t segment_kib, snapshot_kib, mark_ms;
     int sync_in_place; /* 0: auto, 1: never */
     /* [limits] */
     uint64_t undecided_max, outcomes_max, retention_ms, committed_set_mib;

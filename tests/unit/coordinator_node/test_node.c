@@ -530,6 +530,7 @@ static void the_next_start_finishes_what_was_decided(void **state)
     node = crash_and_start(node);
     agent_joins(node, AGENT_A, "bank_a");
     agent_joins(node, AGENT_B, "bank_b");
+    advance(node, AS_MS);
     assert_int_equal(count_frames(AS_WIRE_COMMIT), 2);
     for (int i = 0; i < world.frame_count; i++)
         if (world.frames[i].type == AS_WIRE_COMMIT)
