@@ -40,10 +40,6 @@ static void remember(struct txn *txn, struct as_attempt attempt, struct as_bytes
     if (txn_run_by_attempt(txn, attempt) || txn_outcome_by_attempt(txn, attempt) ||
         txn_doubt_id(txn, attempt) || !as_id_valid((const char *)id.data, id.len))
         return;
-    if (!drive->doubts)
-        drive->doubts = as_alloc_zero(TXN_DOUBTS, sizeof(*drive->doubts));
-    if (!drive->doubts)
-        return; /* it only serves to name a heuristic outcome that may never come */
     doubt = &drive->doubts[drive->doubt_next++ % TXN_DOUBTS];
     *doubt = (struct txn_doubt){.attempt = attempt};
     memcpy(doubt->id, id.data, id.len);
@@ -123,6 +119,10 @@ as_err txn_on_inquire(struct txn *txn, const struct txn_event *event)
     uint64_t session = event->inquire.session;
 
     if (txn_out_reserve(&txn->out, 2, inquire->id.len + 1))
+        return AS_ERR_NOMEM;
+    if (!txn->drive.doubts)
+        txn->drive.doubts = as_alloc_zero(TXN_DOUBTS, sizeof(*txn->drive.doubts));
+    if (!txn->drive.doubts)
         return AS_ERR_NOMEM;
     txn->counts.inquiries++;
     switch (judge(txn, inquire->branch.attempt)) {

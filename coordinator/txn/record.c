@@ -207,6 +207,7 @@ static void take_abort(struct as_reader *in, struct txn_record *ret)
     ret->abort.created_ms = as_read_i64(in);
     ret->abort.decided_ms = as_read_i64(in);
     code = as_read_u8(in);
+    *reason = (struct as_reason){.code = AS_REASON_NONE}; /* no byte of it is left to chance */
     reason->code = code < AS_REASON_COUNT ? (enum as_reason_code)code : AS_REASON_NONE;
     reason->branch = as_read_u8(in);
     reason->statement = (int32_t)as_read_u32(in);
