@@ -146,8 +146,15 @@ static void lead(struct node *node)
     node_trace(node, &(struct as_trace){.kind = AS_TRACE_LEADING, .number = node->term});
 }
 
-/* A crash before the first line here: the entry is in the log, and the next start applies it (R1,
- * R8). */
+/* Of the entry to be applied next; NULL if there are no bytes at all (a NOOP has none). */
+static const uint8_t *proposed_payload(const struct node *node)
+{
+    const uint8_t *bytes = node->proposed_bytes.data;
+
+    return bytes ? bytes + node->proposed_taken : NULL;
+}
+
+/* A crash here: the entry is in the log, and the next start applies it (R1, R8). */
 static void apply(struct node *node, const struct node_proposed *proposed)
 {
     struct txn_event event = {
@@ -156,7 +163,7 @@ static void apply(struct node *node, const struct node_proposed *proposed)
                   .term = node->term,
                   .time_ms = proposed->time_ms,
                   .type = proposed->type,
-                  .payload = {node->proposed_bytes.data + node->proposed_taken, proposed->len}},
+                  .payload = {proposed_payload(node), proposed->len}},
     };
 
     if (proposed->type == TXN_RECORD_COMMIT) {
@@ -278,9 +285,9 @@ void node_log(struct node *node, struct log_event *event)
         node_fail(node, effects.fatal);
         return;
     }
-    start_ops(node, &effects);
     if (event->kind == LOG_DISK_DONE && event->disk_done.ticket == node->write_ticket)
         as_hist_add(&node->sync_ns, (uint64_t)(node->ops->now(node->env) - node->write_started_at));
+    start_ops(node, &effects); /* among them the next write */
     apply_durable(node, effects.persisted_seq);
     if (effects.snapshot_given_up && node->snapshot_running)
         snapshot_stop(node); /* for want of space: the next one comes when more is logged */
