@@ -8,6 +8,7 @@
  * no decision log: after a crash between the two phases nobody would know what to do. That is what
  * Assent is compared with.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,8 +118,8 @@ static void pair_begin(struct bare *bare, struct pair *pair)
         const char *values[2] = {"1", account};
         bool queued;
 
-        (void)snprintf(account, sizeof(account), "%llu",
-                       (unsigned long long)(1 + as_rng_below(&bare->rng, bare->run->accounts)));
+        (void)snprintf(account, sizeof(account), "%" PRIu64,
+                       1 + as_rng_below(&bare->rng, bare->run->accounts));
         (void)snprintf(sql, sizeof(sql), "PREPARE TRANSACTION 'bare-%llx-%llu'",
                        (unsigned long long)bare->run->seed, (unsigned long long)pair->number);
         queued = PQsendQueryPrepared(connection, "begin", 0, NULL, NULL, NULL, 0) == 1 &&

@@ -21,6 +21,7 @@
 #define CONNECTIONS_MAX 8
 #define LINE_MAX_BYTES 65536
 #define ASK_TIMEOUT_S 300
+#define HOUR_MS UINT64_C(3600000)
 
 struct connection {
     uv_pipe_t pipe;
@@ -209,8 +210,7 @@ static bool somebody_asks(void *ctx)
 bool control_serve(struct control *control)
 {
     struct connection *connection;
-    enum loop_end end =
-        loop_wait(control->sandbox->loop, somebody_asks, control, 3600 * 1000, 3600 * 1000);
+    enum loop_end end = loop_wait(control->sandbox->loop, somebody_asks, control, HOUR_MS, HOUR_MS);
 
     if (end == LOOP_INTERRUPTED)
         return false;

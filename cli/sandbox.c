@@ -132,7 +132,8 @@ static bool node_first_start(struct sandbox *sandbox)
             return false;
         if (ready_wait(sandbox, &sandbox->node, NULL))
             return true;
-        if (sandbox->node.alive || sandbox->loop->interrupted || attempt)
+        if (sandbox->node.alive || sandbox->node.exit_status != 1 || sandbox->loop->interrupted ||
+            attempt)
             return false;
         sandbox_node_dir_clear(sandbox);
     }

@@ -11,6 +11,7 @@
 
 #define BODY_BYTES_MAX ((size_t)64 << 20)
 #define CALL_MS 90000
+#define RUN_MS 7200000 /* twice the longest timeout */
 
 static const char api_help[] = "of a coordinator ($ASSENT_API, else http://127.0.0.1:7480)";
 
@@ -150,7 +151,7 @@ int cmd_txn_run(int argc, char **argv)
     body = read_all(path);
     if (!body)
         return CLI_NEGATIVE;
-    exit_code = call(api, "/v1/transactions", body, 2 * 3600 * 1000L, &reply);
+    exit_code = call(api, "/v1/transactions", body, RUN_MS, &reply);
     if (exit_code == CLI_OK)
         exit_code = print_txn_reply(&reply, as_json);
     else if (as_json && reply.json)
@@ -343,7 +344,8 @@ static double most_of(const cJSON *participant, const char *key)
     return most;
 }
 
-static void print_participants(const cJSON *const *list, size_t count)
+/* Of an array, or of one that stands alone. */
+static void print_participants(const cJSON *first)
 {
     static const char *const titles[] = {"NAME",       "STATE",    "POSTGRESQL", "PREPARED",
                                          "SLOTS USED", "IN DOUBT", "ORPHANED",   "FOREIGN",
@@ -353,22 +355,22 @@ static void print_participants(const cJSON *const *list, size_t count)
     table_init(&table, AS_COUNT_OF(titles));
     for (size_t i = 0; i < AS_COUNT_OF(titles); i++)
         table_cell(&table, titles[i]);
-    for (size_t i = 0; i < count; i++) {
-        const cJSON *agents = cJSON_GetObjectItemCaseSensitive(list[i], "agents");
+    for (const cJSON *one = first; one; one = one->next) {
+        const cJSON *agents = cJSON_GetObjectItemCaseSensitive(one, "agents");
         const cJSON *agent = cJSON_GetArrayItem(agents, 0);
         char slots[64];
 
-        (void)text_format(slots, sizeof(slots), "%.0f of %.0f", most_of(list[i], "prepared_used"),
-                          most_of(list[i], "max_prepared_transactions"));
-        table_cell(&table, json_text(list[i], "name", NULL));
-        table_cell(&table, json_text(list[i], "state", NULL));
+        (void)text_format(slots, sizeof(slots), "%.0f of %.0f", most_of(one, "prepared_used"),
+                          most_of(one, "max_prepared_transactions"));
+        table_cell(&table, json_text(one, "name", NULL));
+        table_cell(&table, json_text(one, "state", NULL));
         table_cell(&table, json_text(agent, "postgresql", NULL));
-        table_number(&table, most_of(list[i], "prepared"));
+        table_number(&table, most_of(one, "prepared"));
         table_cell(&table, slots);
-        table_number(&table, most_of(list[i], "in_doubt"));
-        table_number(&table, most_of(list[i], "orphaned"));
-        table_number(&table, most_of(list[i], "foreign"));
-        table_number(&table, json_number(list[i], "unfinished", 0));
+        table_number(&table, most_of(one, "in_doubt"));
+        table_number(&table, most_of(one, "orphaned"));
+        table_number(&table, most_of(one, "foreign"));
+        table_number(&table, json_number(one, "unfinished", 0));
         table_cell(&table, json_text(agent, "detail", NULL));
     }
     table_print(&table);
@@ -395,16 +397,8 @@ int cmd_participant_list(int argc, char **argv)
         json_print(reply.json);
     } else if (exit_code == CLI_OK) {
         const cJSON *array = cJSON_GetObjectItemCaseSensitive(reply.json, "participants");
-        size_t count = (size_t)cJSON_GetArraySize(array), at = 0;
-        const cJSON **list = must_alloc(count + 1, sizeof(*list));
-        const cJSON *one;
 
-        cJSON_ArrayForEach(one, array)
-        {
-            list[at++] = one;
-        }
-        print_participants(list, count);
-        free(list);
+        print_participants(array ? array->child : NULL);
     }
     rest_reply_close(&reply);
     return exit_code;
@@ -438,7 +432,7 @@ int cmd_participant_show(int argc, char **argv)
     if (as_json && reply.json)
         json_print(reply.json);
     else if (exit_code == CLI_OK)
-        print_participants((const cJSON *const[]){reply.json}, 1);
+        print_participants(reply.json);
     if (exit_code == CLI_OK && strcmp(json_text(reply.json, "state", ""), "up") != 0)
         exit_code = CLI_NEGATIVE;
     rest_reply_close(&reply);
