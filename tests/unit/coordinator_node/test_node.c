@@ -38,6 +38,7 @@ static struct {
     struct as_disk_op ops[OPS_MAX];
     int op_count;
     as_err disk_err; /* what every operation ends with */
+    bool disk_full;  /* no new file can be made */
     struct frame frames[FRAMES_MAX];
     int frame_count;
     uint64_t closed[16];
@@ -275,9 +276,13 @@ static const struct as_env_ops env_ops = {
 static void disk_done(struct node *node)
 {
     struct as_disk_op op = world.ops[0];
-    as_err err = world.disk_err ? world.disk_err : carry_out(&op);
+    as_err err = world.disk_err;
 
     assert_true(world.op_count > 0);
+    if (world.disk_full && op.kind == AS_DISK_CREATE)
+        err = AS_ERR_NOSPACE;
+    if (!err)
+        err = carry_out(&op);
     world.op_count--;
     memmove(world.ops, world.ops + 1, (size_t)world.op_count * sizeof(world.ops[0]));
     node_on_disk_done(node, op.ticket, err);
@@ -684,6 +689,60 @@ static void snapshots_shorten_the_log(void **state)
     node_free(node);
 }
 
+/* One transfer with everything that follows; false: it was refused. */
+static bool transfer(struct node *node, int number)
+{
+    char id[32];
+
+    snprintf(id, sizeof(id), "f-%d", number);
+    world.frame_count = 0;
+    submit(node, id);
+    answer_all(node, AS_WIRE_EXECUTE);
+    disk_settle(node);
+    answer_all(node, AS_WIRE_COMMIT);
+    assert_int_equal(world.replies, 1);
+    return !world.refused;
+}
+
+/* A full disk refuses new work, keeps what it has, and goes on by itself. */
+static void a_full_disk_refuses_new_work(void **state)
+{
+    struct node_config config = config_of();
+    struct log_report report;
+    struct node_info info;
+    struct node *node;
+    int number = 0;
+
+    (void)state;
+    config.log.segment_bytes = 64 << 10;
+    assert_int_equal(node_open(&node, &config, &disk, NULL, &env_ops, &report), AS_OK);
+    node_start(node);
+    disk_settle(node);
+    agent_joins(node, AGENT_A, "bank_a");
+    agent_joins(node, AGENT_B, "bank_b");
+    world.disk_full = true;
+    while (transfer(node, number))
+        assert_true(++number < 10000);
+    assert_int_equal(world.refusal, AS_REFUSAL_DISK_FULL);
+    /* The branches that had prepared for it are told to abort (R4). */
+    assert_int_equal(count_frames(AS_WIRE_ABORT), 2);
+    assert_int_equal(count_frames(AS_WIRE_COMMIT), 0);
+    node_info(node, &info);
+    assert_true(info.disk_full);
+    advance(node, 5 * AS_SECOND);
+    agent_says(node, AGENT_A, &(struct as_wire_msg){.type = AS_WIRE_PING});
+    agent_says(node, AGENT_B, &(struct as_wire_msg){.type = AS_WIRE_PING});
+    assert_false(transfer(node, number + 1));
+
+    world.disk_full = false;
+    advance(node, 2 * AS_SECOND);
+    assert_true(transfer(node, number + 2));
+    node_info(node, &info);
+    assert_false(info.disk_full);
+    assert_false(world.fatal);
+    node_free(node);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -699,6 +758,7 @@ int main(void)
         TEST(a_silent_session_is_pinged_then_closed),
         TEST(draining_takes_no_new_work),
         TEST(snapshots_shorten_the_log),
+        TEST(a_full_disk_refuses_new_work),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
