@@ -38,7 +38,11 @@ int process_launch(int argc, char **argv)
         }
     }
     /* After setuid, which would undo it. */
-    if (prctl(PR_SET_PDEATHSIG, (unsigned long)atoi(argv[1])) || getppid() != (pid_t)atol(argv[2]))
+    if (prctl(PR_SET_PDEATHSIG, (unsigned long)atoi(argv[1]))) {
+        complain("cannot ask for a signal at our parent's death: %s", strerror(errno));
+        return CLI_NEGATIVE;
+    }
+    if (getppid() != (pid_t)atol(argv[2])) /* it died before we asked */
         return CLI_NEGATIVE;
     (void)execv(argv[3], argv + 3);
     complain("cannot run %s: %s", argv[3], strerror(errno));
