@@ -137,17 +137,16 @@ static bool send_branch(struct conn *conn, struct job *job)
     return (job->op.kind == AS_PG_READ || send_seal(conn, job)) && conn_sync(conn);
 }
 
-/* Whatever a session can be left with; the transaction has ended before. CLOSE ALL, UNLISTEN and
- * DISCARD TEMP are for the COMMIT of a read-only branch, the only one that lets these outlive it.
- */
+/* Whatever a session can be left with; the transaction has ended before. CLOSE ALL and UNLISTEN are
+ * for the COMMIT of a read-only branch, the only one that lets these outlive it; it can make no
+ * temporary objects (25006). */
 static bool send_resets(struct conn *conn, bool committed)
 {
     return conn_send_fixed(conn, FIXED_UNLOCK, 0, NULL) &&
            conn_send_fixed(conn, FIXED_RESET_ALL, 0, NULL) &&
            conn_send_fixed(conn, FIXED_SEQUENCES, 0, NULL) &&
            (!committed || (conn_send_fixed(conn, FIXED_CLOSE_ALL, 0, NULL) &&
-                           conn_send_fixed(conn, FIXED_UNLISTEN, 0, NULL) &&
-                           conn_send_fixed(conn, FIXED_TEMP, 0, NULL))) &&
+                           conn_send_fixed(conn, FIXED_UNLISTEN, 0, NULL))) &&
            conn_sync(conn);
 }
 
@@ -307,8 +306,8 @@ void branch_result(struct conn *conn, const struct expect *expect, PGresult *res
         if (conn->warned && job->prepared)
             job_fail(job, AS_PG_WARNED, AS_REASON_PREPARE_REFUSED, conn->warning);
     } else if (expect->kind == EXPECT_FIXED && expect->index == FIXED_SEAL &&
-               PQntuples(result) == 1 && PQnfields(result) == 4) {
-        job->xid = strtoull(PQgetvalue(result, 0, 3), NULL, 10);
+               PQntuples(result) == 1 && PQnfields(result) == 3) {
+        job->xid = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
     } else if (expect->kind == EXPECT_FIXED && expect->index == FIXED_COMMIT) {
         check_tag(conn, result, "COMMIT");
     }

@@ -15,11 +15,19 @@ bool check_send(struct conn *conn)
     bool marker = conn->part->config.proof == AS_PROOF_MARKER;
     int count = marker ? FIXED_COUNT : FIXED_COUNT_UNMARKED;
 
+    char *login = PQescapeLiteral(conn->pq, PQuser(conn->pq), strlen(PQuser(conn->pq)));
+    char seal[1024];
+
+    if (!login)
+        return false;
+    sql_seal(seal, sizeof seal, login);
+    PQfreemem(login);
     for (int i = 0; i < count; i++) {
         enum fixed fixed = (enum fixed)i;
+        const char *sql = fixed == FIXED_SEAL ? seal : sql_fixed(fixed, marker);
 
         if (!conn_expect(conn, EXPECT_INSTALL) ||
-            !PQsendPrepare(conn->pq, sql_fixed_name(fixed), sql_fixed(fixed, marker), 0, NULL))
+            !PQsendPrepare(conn->pq, sql_fixed_name(fixed), sql, 0, NULL))
             return false;
     }
     return conn_send_fixed(conn, FIXED_CHECK, 0, NULL) && conn_sync(conn);

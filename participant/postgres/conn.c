@@ -227,7 +227,6 @@ static void connected(struct conn *conn)
         conn_drop(conn, PQerrorMessage(conn->pq));
         return;
     }
-    PQsetNoticeReceiver(conn->pq, on_notice, conn);
     if (conn->preflight) {
         conn->state = CONN_PREFLIGHT;
         preflight_begin(conn);
@@ -289,6 +288,7 @@ static struct conn *conn_new(struct part *part, uint32_t slot)
         as_free(conn);
         return NULL;
     }
+    PQsetNoticeReceiver(conn->pq, on_notice, conn);
     return conn;
 }
 

@@ -130,6 +130,8 @@ struct cached {
     char name[12]; /* "s17", never used twice on a connection */
 };
 
+enum preflight_step { STEP_FACTS, STEP_INSTALL, STEP_IDENTITY, STEP_DONE };
+
 enum conn_state {
     CONN_CONNECTING,
     CONN_PREFLIGHT, /* the one that checks the server; never joins the pool */
@@ -152,7 +154,7 @@ struct conn {
     uint64_t number; /* its slot in the low bits; never used again */
     uint32_t slot;
     bool preflight, reserved;
-    int step; /* of the preflight: the next one, once a result has said which */
+    enum preflight_step step; /* of the preflight: the next one, once a result has said which */
     bool installed;
 
     struct job *job;        /* BUSY, OPEN */

@@ -14,8 +14,6 @@
 
 #include "participant/postgres/inside.h"
 
-enum step { STEP_FACTS, STEP_INSTALL, STEP_IDENTITY, STEP_DONE };
-
 /* The columns of sql_facts. */
 enum fact {
     FACT_VERSION,
@@ -58,7 +56,7 @@ bool identity_read(const char *text, struct as_identity *ret_identity)
     return true;
 }
 
-static void send_step(struct conn *conn, enum step step)
+static void send_step(struct conn *conn, enum preflight_step step)
 {
     struct part *part = conn->part;
     const char *sql = step == STEP_FACTS     ? sql_facts
@@ -231,5 +229,5 @@ void preflight_step_done(struct conn *conn)
     if (conn->step == STEP_INSTALL && conn->installed)
         conn->step = STEP_IDENTITY;
     conn->installed = conn->step == STEP_INSTALL;
-    send_step(conn, (enum step)conn->step);
+    send_step(conn, conn->step);
 }

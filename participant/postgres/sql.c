@@ -9,27 +9,34 @@
  */
 #include "participant/postgres/sql.h"
 
+#include <stdio.h>
+
 /*
  * After the branch's statements, in this order, inside its transaction:
  *
- *   FIXED_CONSTRAINTS  fires deferred triggers now. PREPARE would fire them after everything below,
+ * FIXED_CONSTRAINTS fires deferred triggers now. PREPARE would fire them after everything below,
  * and a trigger can SET ROLE (the branch then has an owner who is not the agent's login, and nobody
- *                      but him may finish it), change settings and take advisory locks.
- *   FIXED_RESET_ALL    settings, SET LOCAL ones too, go back to those the connection started with:
- * its start-up options carry synchronous_commit and the transaction defaults. A setting changed in
- * a transaction that fails goes back by itself, so this is needed only before PREPARE; it is part
- * of the transaction, so it holds if and only if PREPARE succeeds. FIXED_SEAL         RESET SESSION
- * AUTHORIZATION and RESET ROLE (which RESET ALL leaves out), so that PREPARE runs as the agent's
- * login; session-level advisory locks, which PREPARE would leave with the session; and the
- * transaction id (R7). FIXED_SEQUENCES    currval, lastval and cached values, which outlive any
- * transaction.
+ * but him may finish it), change settings and take advisory locks.
+ *
+ * FIXED_RESET_ALL: settings, SET LOCAL ones too, go back to those the connection started with; its
+ * start-up options carry synchronous_commit and the transaction defaults (part.c). A setting
+ * changed in a transaction that fails goes back by itself, so this is needed only before PREPARE;
+ * it is part of the transaction, so it holds if and only if PREPARE succeeds.
+ *
+ * FIXED_SEAL: RESET SESSION AUTHORIZATION and RESET ROLE (which RESET ALL leaves out), if who acts
+ * is not the agent's login any more, so that PREPARE runs as that login; session-level advisory
+ * locks, which PREPARE would leave with the session; and the transaction id (R7).
+ *
+ * FIXED_SEQUENCES: currval, lastval and cached values, which outlive any transaction.
  *
  * Not needed: temporary objects, WITH HOLD cursors, LISTEN and exported snapshots make PREPARE fail
  * (0A000). A branch that fails is rolled back, which undoes settings and roles; locks and sequences
- * are then reset with the ROLLBACK. A read-only branch ends with COMMIT instead, which lets
- * temporary tables, cursors WITH HOLD and LISTEN live: see branch.c. Cost: 6 us of the server's
- * processor for a branch, where BEGIN, UPDATE, PREPARE and COMMIT PREPARED take 130 (PostgreSQL
- * 15).
+ * are then reset with the ROLLBACK. A read-only branch ends with COMMIT instead, which lets cursors
+ * WITH HOLD and LISTEN live: see branch.c.
+ *
+ * Cost: 6 us of the server's processor for a branch when its caches are warm, up to 15 when they
+ * are not, where BEGIN, UPDATE, PREPARE and COMMIT PREPARED take 130 to 165 (PostgreSQL 15). One
+ * function in PL/pgSQL that does all of it costs more.
  */
 
 /* The timeline of this moment: right at once after a promotion, where pg_control_checkpoint() lags.
@@ -56,9 +63,7 @@ static const char *const fixed_sql[FIXED_COUNT] = {
     [FIXED_SNAPSHOT] = "SELECT 1",
     [FIXED_CONSTRAINTS] = "SET CONSTRAINTS ALL IMMEDIATE",
     [FIXED_RESET_ALL] = "RESET ALL",
-    [FIXED_SEAL] = "SELECT pg_catalog.set_config('session_authorization', NULL, false), "
-                   "pg_catalog.set_config('role', NULL, false), "
-                   "pg_catalog.pg_advisory_unlock_all(), pg_catalog.pg_current_xact_id()",
+    [FIXED_SEAL] = NULL, /* sql_seal */
     [FIXED_SEQUENCES] = "DISCARD SEQUENCES",
     [FIXED_COMMIT] = "COMMIT",
     [FIXED_ROLLBACK] = "ROLLBACK",
@@ -67,7 +72,6 @@ static const char *const fixed_sql[FIXED_COUNT] = {
                      "pg_catalog.pg_advisory_unlock_all()",
     [FIXED_CLOSE_ALL] = "CLOSE ALL",
     [FIXED_UNLISTEN] = "UNLISTEN *",
-    [FIXED_TEMP] = "DISCARD TEMP",
     [FIXED_CHECK] = "SELECT s.system_identifier, " WAL_FILE ", (SELECT token FROM assent.identity) "
                     "FROM pg_catalog.pg_control_system() s",
     [FIXED_LISTED] = "SELECT transaction FROM pg_catalog.pg_prepared_xacts "
@@ -91,9 +95,9 @@ static const char *const fixed_sql[FIXED_COUNT] = {
                      "LIMIT 10000))",
 };
 
-static const char *const fixed_names[] = {
-    "f0",  "f1",  "f2",  "f3",  "f4",  "f5",  "f6",  "f7",  "f8",  "f9",  "f10", "f11", "f12",
-    "f13", "f14", "f15", "f16", "f17", "f18", "f19", "f20", "f21", "f22", "f23", "f24"};
+static const char *const fixed_names[] = {"f0",  "f1",  "f2",  "f3",  "f4",  "f5",  "f6",  "f7",
+                                          "f8",  "f9",  "f10", "f11", "f12", "f13", "f14", "f15",
+                                          "f16", "f17", "f18", "f19", "f20", "f21", "f22", "f23"};
 _Static_assert(AS_COUNT_OF(fixed_names) == FIXED_COUNT, "a name for each fixed statement");
 
 const char *sql_fixed(enum fixed fixed, bool marker)
@@ -104,6 +108,16 @@ const char *sql_fixed(enum fixed fixed, bool marker)
     if (marker && fixed == FIXED_NO_STATUS)
         return "SELECT $1::text, " MARKER_NOW ", " IDENTITY_NOW;
     return fixed_sql[fixed];
+}
+
+void sql_seal(char *ret_text, size_t size, const char *login)
+{
+    snprintf(ret_text, size,
+             "SELECT pg_catalog.pg_current_xact_id(), pg_catalog.pg_advisory_unlock_all(), "
+             "CASE WHEN current_user <> %s OR session_user <> %s THEN "
+             "pg_catalog.set_config('session_authorization', NULL, false) || "
+             "pg_catalog.set_config('role', NULL, false) END",
+             login, login);
 }
 
 const char *sql_fixed_name(enum fixed fixed)

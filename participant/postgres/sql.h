@@ -24,7 +24,6 @@ enum fixed {
     FIXED_UNLOCK,
     FIXED_CLOSE_ALL,
     FIXED_UNLISTEN,
-    FIXED_TEMP,
     FIXED_CHECK,
     FIXED_LISTED,
     FIXED_STATUS,
@@ -39,6 +38,8 @@ enum fixed {
 
 /* The text of a fixed statement; some ask the marker table only where the participant keeps one. */
 const char *sql_fixed(enum fixed fixed, bool marker);
+/* That of FIXED_SEAL: it names the login, given as a quoted literal. */
+void sql_seal(char *ret_text, size_t size, const char *login);
 /* Its name on a connection, "f17". */
 const char *sql_fixed_name(enum fixed fixed);
 
