@@ -1,5 +1,6 @@
 /*
- * The set of committed attempts. Fault model: growing may fail, and then no bit changed.
+ * The set of committed attempts. Fault model: growing may fail, and then no bit changed. Numbers
+ * may lie as far apart as a log can say; memory is taken only for the chunks that have bits.
  */
 #include "coordinator/txn/set.h"
 
@@ -7,32 +8,31 @@
 
 #include "assent/alloc.h"
 
-/* Chunks of one term must stay addressable; a term with more commits than this is not of this
- * world. */
-#define CHUNKS_MAX (1u << 30)
-
 void txn_set_close(struct txn_set *set)
 {
-    for (uint32_t t = 0; t < set->term_count; t++) {
-        for (uint32_t i = 0; i < set->terms[t].count; i++)
-            as_free(set->terms[t].chunks[i]);
-        as_free(set->terms[t].chunks);
-    }
-    as_free(set->terms);
+    for (uint32_t i = 0; i < set->count; i++)
+        as_free(set->chunks[i]);
+    as_free(set->chunks);
     *set = (struct txn_set){0};
 }
 
-/* Position of the first term that is not before `term`. */
-static uint32_t term_position(const struct txn_set *set, uint64_t term)
+static struct as_attempt chunk_start(struct as_attempt attempt)
 {
-    uint32_t low = 0, high = set->term_count;
+    return (struct as_attempt){attempt.term, attempt.seq - attempt.seq % TXN_CHUNK_BITS};
+}
 
-    if (high > 0 && set->terms[high - 1].term == term)
-        return high - 1; /* nearly always the newest */
+/* Position of the first chunk that is not before `start`. */
+static uint32_t position(const struct txn_set *set, struct as_attempt start)
+{
+    uint32_t low = 0, high = set->count;
+
+    /* Nearly always the newest one, or behind it. */
+    if (high > 0 && as_attempt_compare(set->chunks[high - 1]->first, start) <= 0)
+        return high - as_attempt_equal(set->chunks[high - 1]->first, start);
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
-        if (set->terms[middle].term < term)
+        if (as_attempt_compare(set->chunks[middle]->first, start) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -40,21 +40,18 @@ static uint32_t term_position(const struct txn_set *set, uint64_t term)
     return low;
 }
 
-static struct txn_set_term *find_term(const struct txn_set *set, uint64_t term)
+struct txn_chunk *txn_set_from(const struct txn_set *set, struct as_attempt attempt)
 {
-    uint32_t at = term_position(set, term);
+    uint32_t at = position(set, attempt);
 
-    return at < set->term_count && set->terms[at].term == term ? &set->terms[at] : NULL;
+    return at < set->count ? set->chunks[at] : NULL;
 }
 
 struct txn_chunk *txn_set_chunk(const struct txn_set *set, struct as_attempt attempt)
 {
-    const struct txn_set_term *term = find_term(set, attempt.term);
-    uint64_t number = attempt.seq / TXN_CHUNK_BITS;
+    struct txn_chunk *chunk = txn_set_from(set, chunk_start(attempt));
 
-    if (!term || number < term->first || number - term->first >= term->count)
-        return NULL;
-    return term->chunks[number - term->first];
+    return chunk && as_attempt_equal(chunk->first, chunk_start(attempt)) ? chunk : NULL;
 }
 
 bool txn_set_has(const struct txn_set *set, struct as_attempt attempt)
@@ -74,164 +71,67 @@ void txn_set_add(struct txn_set *set, struct as_attempt attempt)
     chunk->bits[bit / 64] |= (uint64_t)1 << (bit % 64);
 }
 
-static as_err reserve_term(struct txn_set *set, uint64_t number, struct txn_set_term **ret_term)
-{
-    uint32_t at = term_position(set, number);
-
-    if (at < set->term_count && set->terms[at].term == number) {
-        *ret_term = &set->terms[at];
-        return AS_OK;
-    }
-    if (set->term_count == set->term_cap) {
-        uint32_t cap = set->term_cap ? set->term_cap * 2 : 4;
-        struct txn_set_term *terms = as_resize(set->terms, cap * sizeof(*terms));
-
-        if (!terms)
-            return AS_ERR_NOMEM;
-        set->terms = terms;
-        set->term_cap = cap;
-    }
-    memmove(&set->terms[at + 1], &set->terms[at], (set->term_count - at) * sizeof(*set->terms));
-    set->terms[at] = (struct txn_set_term){.term = number};
-    set->term_count++;
-    set->bytes += sizeof(*set->terms);
-    *ret_term = &set->terms[at];
-    return AS_OK;
-}
-
-/* Makes the range of chunk numbers of a term cover `number`. */
-static as_err cover(struct txn_set_term *term, uint64_t number)
-{
-    uint64_t first = term->count == 0 || number < term->first ? number : term->first;
-    uint64_t last = term->count == 0 ? number : term->first + term->count - 1;
-    uint64_t count;
-
-    if (number > last)
-        last = number;
-    count = last - first + 1;
-    if (count > CHUNKS_MAX)
-        return AS_ERR_NOMEM;
-    if (count > term->cap) {
-        uint32_t cap = term->cap ? term->cap : 4;
-        struct txn_chunk **chunks;
-
-        while (cap < count)
-            cap *= 2;
-        chunks = as_resize(term->chunks, cap * sizeof(struct txn_chunk *));
-        if (!chunks)
-            return AS_ERR_NOMEM;
-        term->chunks = chunks;
-        term->cap = cap;
-    }
-    if (term->count > 0 && first < term->first)
-        memmove(&term->chunks[term->first - first], term->chunks,
-                term->count * sizeof(struct txn_chunk *));
-    for (uint64_t i = first; i <= last; i++) {
-        if (term->count == 0 || i < term->first || i >= term->first + term->count)
-            term->chunks[i - first] = NULL;
-    }
-    term->first = first;
-    term->count = (uint32_t)count;
-    return AS_OK;
-}
-
 as_err txn_set_reserve(struct txn_set *set, struct as_attempt attempt)
 {
-    uint64_t number = attempt.seq / TXN_CHUNK_BITS;
-    struct txn_set_term *term;
+    uint32_t at;
     struct txn_chunk *chunk;
 
     if (txn_set_chunk(set, attempt))
         return AS_OK;
-    if (reserve_term(set, attempt.term, &term))
-        return AS_ERR_NOMEM;
-    if (cover(term, number))
-        return AS_ERR_NOMEM;
+    if (set->count == set->cap) {
+        uint32_t cap = set->cap ? set->cap * 2 : 16;
+        struct txn_chunk **chunks = as_resize(set->chunks, cap * sizeof(struct txn_chunk *));
+
+        if (!chunks)
+            return AS_ERR_NOMEM;
+        set->chunks = chunks;
+        set->cap = cap;
+    }
     chunk = as_alloc_zero(1, sizeof(*chunk));
     if (!chunk)
         return AS_ERR_NOMEM;
-    term->chunks[number - term->first] = chunk;
+    chunk->first = chunk_start(attempt);
+    at = position(set, chunk->first);
+    memmove(&set->chunks[at + 1], &set->chunks[at], (set->count - at) * sizeof(struct txn_chunk *));
+    set->chunks[at] = chunk;
+    set->count++;
     set->bytes += sizeof(*chunk);
     return AS_OK;
 }
 
-struct txn_chunk *txn_set_next(const struct txn_set *set, struct as_attempt *attempt)
-{
-    uint64_t number = attempt->seq / TXN_CHUNK_BITS + (attempt->seq % TXN_CHUNK_BITS != 0);
-
-    for (uint32_t t = term_position(set, attempt->term); t < set->term_count; t++) {
-        const struct txn_set_term *term = &set->terms[t];
-        uint64_t i = term->term == attempt->term && number > term->first ? number - term->first : 0;
-
-        for (; i < term->count; i++) {
-            if (!term->chunks[i])
-                continue;
-            *attempt = (struct as_attempt){term->term, (term->first + i) * TXN_CHUNK_BITS};
-            return term->chunks[i];
-        }
-    }
-    return NULL;
-}
-
-/* Frees the chunks that lie below the horizon and clears what is left of it in the next one. */
-static void cut_term(struct txn_set *set, struct txn_set_term *term, uint64_t seq)
-{
-    uint64_t keep = (seq + 1) / TXN_CHUNK_BITS; /* the first chunk of which something may stay */
-    uint32_t drop = 0;
-
-    while (drop < term->count && term->first + drop < keep) {
-        if (term->chunks[drop])
-            set->bytes -= sizeof(struct txn_chunk);
-        as_free(term->chunks[drop++]);
-    }
-    if (drop > 0) {
-        term->count -= drop;
-        memmove(term->chunks, term->chunks + drop, term->count * sizeof(struct txn_chunk *));
-        term->first += drop;
-    }
-    if (term->count > 0 && term->first == keep && term->chunks[0]) {
-        for (uint64_t bit = 0; bit < (seq + 1) % TXN_CHUNK_BITS; bit++)
-            term->chunks[0]->bits[bit / 64] &= ~((uint64_t)1 << (bit % 64));
-    }
-}
-
 void txn_set_cut(struct txn_set *set, struct as_attempt horizon)
 {
+    struct as_attempt next = {horizon.term, horizon.seq + 1};
     uint32_t drop = 0;
 
     if (as_attempt_compare(horizon, set->horizon) <= 0)
         return;
     set->horizon = horizon;
-    while (drop < set->term_count && set->terms[drop].term < horizon.term) {
-        struct txn_set_term *term = &set->terms[drop++];
-
-        for (uint32_t i = 0; i < term->count; i++) {
-            if (term->chunks[i])
-                set->bytes -= sizeof(struct txn_chunk);
-            as_free(term->chunks[i]);
-        }
-        as_free(term->chunks);
-        set->bytes -= sizeof(*term);
+    while (drop < set->count &&
+           as_attempt_compare(set->chunks[drop]->first, chunk_start(next)) < 0) {
+        set->bytes -= sizeof(struct txn_chunk);
+        as_free(set->chunks[drop++]);
     }
     if (drop > 0) {
-        set->term_count -= drop;
-        memmove(set->terms, set->terms + drop, set->term_count * sizeof(*set->terms));
+        set->count -= drop;
+        memmove(set->chunks, set->chunks + drop, set->count * sizeof(struct txn_chunk *));
     }
-    if (set->term_count > 0 && set->terms[0].term == horizon.term)
-        cut_term(set, &set->terms[0], horizon.seq);
+    /* The chunk in which the horizon lies keeps what is above it. */
+    if (set->count > 0 && as_attempt_equal(set->chunks[0]->first, chunk_start(next))) {
+        for (uint64_t bit = 0; bit < next.seq % TXN_CHUNK_BITS; bit++)
+            set->chunks[0]->bits[bit / 64] &= ~((uint64_t)1 << (bit % 64));
+    }
 }
 
 struct as_attempt txn_set_horizon_for(const struct txn_set *set, size_t bytes)
 {
-    struct as_attempt at = {0, 0};
     size_t freed = 0;
 
-    while (txn_set_next(set, &at)) {
+    for (uint32_t i = 0; i < set->count; i++) {
         freed += sizeof(struct txn_chunk);
-        /* The last number of this chunk; its successor is where the next one may begin. */
-        at.seq += TXN_CHUNK_BITS;
         if (freed >= bytes)
-            return (struct as_attempt){at.term, at.seq - 1};
+            return (struct as_attempt){set->chunks[i]->first.term,
+                                       set->chunks[i]->first.seq + TXN_CHUNK_BITS - 1};
     }
     return (struct as_attempt){0, 0};
 }

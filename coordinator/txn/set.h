@@ -1,7 +1,7 @@
 /*
- * The set of committed attempt numbers (R3, R8): per term, bitmap chunks that exist only where a
- * bit is set. It outlives the outcomes by far, because PostgreSQL can bring a finished branch back;
- * attempts at or below the horizon were dropped from it.
+ * The set of committed attempt numbers (R3, R8): bitmap chunks that exist only where a bit is set,
+ * in the order of attempts. It outlives the outcomes by far, because PostgreSQL can bring a
+ * finished branch back; attempts at or below the horizon were dropped from it.
  */
 #ifndef ASSENT_TXN_SET_H
 #define ASSENT_TXN_SET_H
@@ -11,21 +11,15 @@
 #define TXN_CHUNK_BITS 4096u
 
 struct txn_chunk {
-    uint32_t gen; /* of the snapshot that has it already */
+    struct as_attempt first; /* of the first bit: seq is a multiple of TXN_CHUNK_BITS */
+    uint32_t gen;            /* of the snapshot that has it already */
     uint64_t bits[TXN_CHUNK_BITS / 64];
 };
 
-struct txn_set_term {
-    uint64_t term;
-    uint64_t first; /* number of chunks[0]; chunk n holds seq n * TXN_CHUNK_BITS and on */
-    uint32_t count, cap;
-    struct txn_chunk **chunks; /* NULL where no bit is set */
-};
-
 struct txn_set {
-    struct txn_set_term *terms; /* ascending */
-    uint32_t term_count, term_cap;
-    size_t bytes; /* of chunks and terms */
+    struct txn_chunk **chunks; /* ascending */
+    uint32_t count, cap;
+    size_t bytes; /* of the chunks */
     struct as_attempt horizon;
 };
 
@@ -37,11 +31,8 @@ as_err txn_set_reserve(struct txn_set *set, struct as_attempt attempt) AS_MUSTCH
 /* The chunk of an attempt, NULL if there is none. */
 struct txn_chunk *txn_set_chunk(const struct txn_set *set, struct as_attempt attempt);
 void txn_set_add(struct txn_set *set, struct as_attempt attempt);
-/*
- * Where a chunk is in the order of attempts: as the attempt of its first bit. Finds the first chunk
- * at or after *attempt and moves *attempt there; NULL: no more.
- */
-struct txn_chunk *txn_set_next(const struct txn_set *set, struct as_attempt *attempt);
+/* The first chunk whose first bit is at or after `attempt`; NULL: no more. */
+struct txn_chunk *txn_set_from(const struct txn_set *set, struct as_attempt attempt);
 /* Drops everything at or below `horizon`. */
 void txn_set_cut(struct txn_set *set, struct as_attempt horizon);
 /* The lowest horizon that frees at least `bytes`; 0.0: none does. */

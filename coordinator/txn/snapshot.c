@@ -62,12 +62,12 @@ static bool chunk_empty(const struct txn_chunk *chunk)
     return true;
 }
 
-static void put_chunk(struct as_buf *buf, struct as_attempt at, const struct txn_chunk *chunk)
+static void put_chunk(struct as_buf *buf, const struct txn_chunk *chunk)
 {
     size_t start = item_begin(buf, SNAPSHOT_CHUNK);
 
-    as_put_u64(buf, at.term);
-    as_put_u64(buf, at.seq);
+    as_put_u64(buf, chunk->first.term);
+    as_put_u64(buf, chunk->first.seq);
     for (size_t i = 0; i < AS_COUNT_OF(chunk->bits); i++)
         as_put_u64(buf, chunk->bits[i]);
     item_end(buf, start);
@@ -145,8 +145,7 @@ void txn_snapshot_touch_chunk(struct txn *txn, struct as_attempt attempt)
     chunk->gen = snap->gen;
     if (chunk_empty(chunk))
         return;
-    attempt.seq -= attempt.seq % TXN_CHUNK_BITS;
-    put_chunk(&snap->saved, attempt, chunk);
+    put_chunk(&snap->saved, chunk);
     snap->saved_items++;
     snap->failed |= snap->saved.err != AS_OK;
 }
@@ -196,16 +195,16 @@ static bool next_chunks(struct txn *txn, struct as_buf *buf, size_t limit)
     struct txn_snapshot *snap = &txn->table.snap;
 
     while (buf->len < limit && !buf->err) {
-        struct txn_chunk *chunk = txn_set_next(&txn->table.set, &snap->chunk);
+        struct txn_chunk *chunk = txn_set_from(&txn->table.set, snap->chunk);
 
         if (!chunk)
             return true;
         if (chunk->gen != snap->gen && !chunk_empty(chunk)) {
-            put_chunk(buf, snap->chunk, chunk);
+            put_chunk(buf, chunk);
             snap->items++;
         }
         chunk->gen = snap->gen;
-        snap->chunk.seq++;
+        snap->chunk = (struct as_attempt){chunk->first.term, chunk->first.seq + 1};
     }
     return false;
 }
@@ -333,11 +332,12 @@ uint64_t txn_digest(struct txn *txn)
 
     put_head(&buf, table);
     hash = as_hash(buf.data, buf.len, 0);
-    for (; (chunk = txn_set_next(&table->set, &at)); at.seq++) {
+    while ((chunk = txn_set_from(&table->set, at))) {
+        at = (struct as_attempt){chunk->first.term, chunk->first.seq + 1};
         if (chunk_empty(chunk))
             continue;
         as_buf_clear(&buf);
-        put_chunk(&buf, at, chunk);
+        put_chunk(&buf, chunk);
         hash = as_hash(buf.data, buf.len, hash);
     }
     for (struct txn_link *link = table->ring.next; link != &table->ring; link = link->next) {

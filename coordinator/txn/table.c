@@ -303,12 +303,14 @@ static as_err fold_acknowledge(struct txn *txn, const struct txn_record *record,
 static void fold_horizon(struct txn *txn, const struct txn_record *record, struct txn_folded *ret)
 {
     struct as_attempt at = {0, 0}, horizon = record->horizon;
+    const struct txn_chunk *chunk;
 
     if (as_attempt_compare(horizon, txn->table.set.horizon) <= 0)
         return;
-    while (txn_set_next(&txn->table.set, &at) && as_attempt_compare(at, horizon) <= 0) {
-        txn_snapshot_touch_chunk(txn, at);
-        at.seq++;
+    while ((chunk = txn_set_from(&txn->table.set, at)) &&
+           as_attempt_compare(chunk->first, horizon) <= 0) {
+        txn_snapshot_touch_chunk(txn, chunk->first);
+        at = (struct as_attempt){chunk->first.term, chunk->first.seq + 1};
     }
     txn_set_cut(&txn->table.set, horizon);
     ret->effective = true;
