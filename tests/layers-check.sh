@@ -21,10 +21,11 @@ check() {
     done
 }
 
+# tests/pure-check.sh looks at what is really imported; this names the line. crash.c is in test builds only.
 pure() {
     for room in "$@"; do
-        if grep -nE '#include *<(uv|microhttpd|cjson/cJSON|cJSON|libpq-fe|time|unistd|stdlib|stdio|sys/.*|pthread|netinet/.*)\.h>' \
-            "$room"/*.c "$room"/*.h 2>/dev/null | grep -v 'stdio.h\|stdlib.h' >&2; then
+        if grep -nE '#include *<(uv|microhttpd|cjson/cJSON|cJSON|libpq-fe|time|unistd|sys/.*|pthread|netinet/.*)\.h>' \
+            "$room"/*.c "$room"/*.h 2>/dev/null | grep -v '^common/crash\.c:' >&2; then
             echo "layers: $room is pure and includes an I/O header" >&2
             bad=1
         fi

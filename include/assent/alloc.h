@@ -15,8 +15,9 @@ struct as_allocator {
 /* Replaces the allocator of this process; NULL brings libc's back. Only while nothing is allocated. */
 void as_allocator_set(const struct as_allocator *allocator);
 
-void *as_alloc(size_t size) AS_MUSTCHECK;  /* uninitialised; NULL: out of memory */
-void *as_alloc_zero(size_t count, size_t size) AS_MUSTCHECK; /* zeroed, overflow-checked, lazily paged */
+void *as_alloc(size_t size) AS_MUSTCHECK; /* uninitialised; NULL: out of memory */
+void *as_alloc_zero(size_t count,
+                    size_t size) AS_MUSTCHECK; /* zeroed, overflow-checked, lazily paged */
 void *as_resize(void *old, size_t size) AS_MUSTCHECK;
 void as_free(void *memory); /* takes NULL */
 

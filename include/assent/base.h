@@ -25,7 +25,7 @@ struct as_bytes {
 };
 
 /* A programmer's error: stays on in release builds and ends the process. Input is never asserted. */
-#define AS_ASSERT(condition)                                                                       \
+#define AS_ASSERT(condition) \
     ((condition) ? (void)0 : as_assert_failed(#condition, __FILE__, __LINE__))
 
 _Noreturn void as_assert_failed(const char *condition, const char *file, int line);

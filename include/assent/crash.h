@@ -14,29 +14,29 @@
 #define ASSENT_CRASH_H
 
 /* Every point there is; the system test loops over this list, and a point that is never hit fails it. */
-#define AS_CRASH_MAP(X)                                                                            \
-    X("node.attempt.registered") /* before anything is dispatched */                              \
-    X("node.execute.sent")                                                                         \
-    X("node.commit.proposed")    /* all votes in, nothing written */                              \
-    X("node.commit.writing")     /* the log write is under way */                                 \
-    X("node.commit.persisted")   /* durable, not applied */                                       \
-    X("node.commit.applied")     /* applied, no commit message has left */                        \
-    X("node.commit.sent")                                                                          \
-    X("node.branch.acknowledged") /* the first branch is finished */                              \
-    X("node.reply.sent")                                                                           \
-    X("node.finish.persisted")                                                                     \
-    X("node.abort.sent")                                                                           \
-    X("log.segment.opened")                                                                        \
-    X("log.snapshot.written")    /* complete under its temporary name */                          \
-    X("log.snapshot.renamed")    /* older segments not yet removed */                             \
-    X("agent.execute.received")                                                                    \
-    X("agent.prepare.sent")      /* the pipeline is on its way to PostgreSQL */                   \
-    X("agent.prepare.done")      /* prepared, no vote has left */                                 \
-    X("agent.vote.sent")                                                                           \
-    X("agent.commit.received")                                                                     \
-    X("agent.commit.sent")       /* COMMIT PREPARED is on its way */                              \
-    X("agent.commit.done")       /* committed, not acknowledged */                                \
-    X("agent.ack.sent")                                                                            \
+#define AS_CRASH_MAP(X)                                                    \
+    X("node.attempt.registered") /* before anything is dispatched */       \
+    X("node.execute.sent")                                                 \
+    X("node.commit.proposed")  /* all votes in, nothing written */         \
+    X("node.commit.writing")   /* the log write is under way */            \
+    X("node.commit.persisted") /* durable, not applied */                  \
+    X("node.commit.applied")   /* applied, no commit message has left */   \
+    X("node.commit.sent")                                                  \
+    X("node.branch.acknowledged") /* the first branch is finished */       \
+    X("node.reply.sent")                                                   \
+    X("node.finish.persisted")                                             \
+    X("node.abort.sent")                                                   \
+    X("log.segment.opened")                                                \
+    X("log.snapshot.written") /* complete under its temporary name */      \
+    X("log.snapshot.renamed") /* older segments not yet removed */         \
+    X("agent.execute.received")                                            \
+    X("agent.prepare.sent") /* the pipeline is on its way to PostgreSQL */ \
+    X("agent.prepare.done") /* prepared, no vote has left */               \
+    X("agent.vote.sent")                                                   \
+    X("agent.commit.received")                                             \
+    X("agent.commit.sent") /* COMMIT PREPARED is on its way */             \
+    X("agent.commit.done") /* committed, not acknowledged */               \
+    X("agent.ack.sent")                                                    \
     X("agent.abort.done")
 
 #ifdef AS_CRASH_POINTS

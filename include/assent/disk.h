@@ -14,7 +14,7 @@
 #define AS_FILE_NAME_MAX 63
 
 enum as_disk_kind {
-    AS_DISK_WRITE,  /* bytes at offset, then fdatasync; the range was written over before */
+    AS_DISK_WRITE, /* bytes at offset, then fdatasync; the range was written over before */
     AS_DISK_CREATE, /* a new file of `size` zero bytes, written out and synced, and its directory synced */
     AS_DISK_APPEND, /* bytes at offset of a growing file, no sync (a snapshot being written) */
     AS_DISK_SYNC,   /* fsync of the file */

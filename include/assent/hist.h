@@ -13,7 +13,7 @@
 struct as_hist {
     uint64_t count;
     uint64_t sum;
-    uint64_t min, max; /* of count > 0 */
+    uint64_t min, max;                /* of count > 0 */
     uint32_t bucket[AS_HIST_BUCKETS]; /* saturating */
 };
 

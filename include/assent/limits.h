@@ -6,29 +6,29 @@
 #define ASSENT_LIMITS_H
 
 /* Names and identifiers (protocol.md, "Words"). */
-#define AS_ID_LEN_MAX 64           /* transaction id */
-#define AS_CLUSTER_LEN_MAX 32      /* cluster name */
-#define AS_PARTICIPANT_LEN_MAX 63  /* participant name: [a-z0-9_-], first a letter */
-#define AS_GID_LEN_MAX 199         /* PostgreSQL refuses 200 bytes and more (22023) */
-#define AS_IDENTITY_LEN 16         /* random token of a database */
-#define AS_HASH_LEN 32             /* SHA-256 of the canonical branches */
+#define AS_ID_LEN_MAX 64          /* transaction id */
+#define AS_CLUSTER_LEN_MAX 32     /* cluster name */
+#define AS_PARTICIPANT_LEN_MAX 63 /* participant name: [a-z0-9_-], first a letter */
+#define AS_GID_LEN_MAX 199        /* PostgreSQL refuses 200 bytes and more (22023) */
+#define AS_IDENTITY_LEN 16        /* random token of a database */
+#define AS_HASH_LEN 32            /* SHA-256 of the canonical branches */
 
 /* One transaction. */
-#define AS_BRANCHES_MAX 64         /* branches of one transaction */
-#define AS_STATEMENTS_MAX 1000     /* statements of one branch */
-#define AS_PARAMS_MAX 65535        /* parameters of one statement: PostgreSQL's protocol limit */
-#define AS_BODY_BYTES_MAX (1u << 20)    /* HTTP body */
-#define AS_RESULT_BYTES_MAX (1u << 20)  /* encoded results of one branch */
-#define AS_REASON_LEN_MAX 500      /* message of a reason, cut at a UTF-8 boundary with "..." */
+#define AS_BRANCHES_MAX 64           /* branches of one transaction */
+#define AS_STATEMENTS_MAX 1000       /* statements of one branch */
+#define AS_PARAMS_MAX 65535          /* parameters of one statement: PostgreSQL's protocol limit */
+#define AS_BODY_BYTES_MAX (1u << 20) /* HTTP body */
+#define AS_RESULT_BYTES_MAX (1u << 20) /* encoded results of one branch */
+#define AS_REASON_LEN_MAX 500          /* message of a reason, cut at a UTF-8 boundary with "..." */
 #define AS_TIMEOUT_MS_DEFAULT 30000
 #define AS_TIMEOUT_MS_MAX 3600000
 
 /* Tables. */
 #define AS_PARTICIPANTS_MAX 256
 #define AS_AGENT_SESSIONS_MAX 256
-#define AS_UNDECIDED_MAX 65536         /* attempts in flight at the leader */
-#define AS_OUTCOMES_MAX 4000000        /* outcomes kept by id */
-#define AS_RETENTION_MS 600000         /* an outcome younger than this is never evicted (R9) */
+#define AS_UNDECIDED_MAX 65536  /* attempts in flight at the leader */
+#define AS_OUTCOMES_MAX 4000000 /* outcomes kept by id */
+#define AS_RETENTION_MS 600000  /* an outcome younger than this is never evicted (R9) */
 #define AS_COMMITTED_SET_BYTES_MAX (64u << 20) /* bitmap chunks of committed attempts (R8) */
 
 /* Wire. */

@@ -15,7 +15,7 @@
 typedef bool (*as_map_match)(const void *owner, uint32_t handle, const void *key);
 
 struct as_map_entry {
-    uint32_t tag;    /* of the hash; 0: free */
+    uint32_t tag; /* of the hash; 0: free */
     uint32_t handle;
 };
 

@@ -33,11 +33,11 @@ enum as_pg_status {
     AS_PG_OK,
     AS_PG_REFUSED,     /* the server said no (sqlstate); the session is idle and rolled back */
     AS_PG_EXPECTATION, /* `expect_rows` did not hold; `prepared` says whether PREPARE had happened */
-    AS_PG_WARNED,      /* success with a warning: a no at PREPARE, no acknowledgement at COMMIT PREPARED (R11) */
+    AS_PG_WARNED, /* success with a warning: a no at PREPARE, no acknowledgement at COMMIT PREPARED (R11) */
     AS_PG_LOST,        /* sent, then the connection ended: it may have happened or not */
     AS_PG_UNAVAILABLE, /* not sent: no connection to be had, or the queue is full */
-    AS_PG_CANCELLED,   /* as_env pg_cancel, or the time allowed ran out; the session is rolled back */
-    AS_PG_STALE,       /* not sent: `connection` is gone */
+    AS_PG_CANCELLED, /* as_env pg_cancel, or the time allowed ran out; the session is rolled back */
+    AS_PG_STALE,     /* not sent: `connection` is gone */
 };
 
 /* How a participant proves an outcome once the gid is gone (R7). */
@@ -91,7 +91,8 @@ struct as_pg_done {
     uint32_t listed_xid32;
     enum as_pg_xact xact;
     bool marker;
-    struct as_identity identity; /* the one the database bears at this moment, checked against timeline */
+    struct as_identity
+        identity; /* the one the database bears at this moment, checked against timeline */
     /* SCAN */
     const struct as_pg_prepared *rows; /* ours */
     uint32_t row_count;

@@ -6,30 +6,33 @@
 
 #include "assent/attempt.h"
 
-#define AS_TXN_STATE_MAP(X)                                                                        \
-    X(ACTIVE, "active") X(PREPARING, "preparing") X(COMMITTED, "committed") X(ABORTED, "aborted")
+#define AS_TXN_STATE_MAP(X)   \
+    X(ACTIVE, "active")       \
+    X(PREPARING, "preparing") \
+    X(COMMITTED, "committed") \
+    X(ABORTED, "aborted")
 
-#define AS_BRANCH_STATE_MAP(X)                                                                     \
-    X(ACTIVE, "active")                                                                            \
-    X(PREPARED, "prepared")                                                                        \
-    X(COMMITTED, "committed")                                                                      \
-    X(ABORTED, "aborted")                                                                          \
-    X(READ_ONLY, "read_only")                                                                      \
-    X(HEURISTIC_ABORT, "heuristic_abort")                                                          \
-    X(HEURISTIC_COMMIT, "heuristic_commit")                                                        \
-    X(LOST_PREPARE, "lost_prepare")                                                                \
+#define AS_BRANCH_STATE_MAP(X)              \
+    X(ACTIVE, "active")                     \
+    X(PREPARED, "prepared")                 \
+    X(COMMITTED, "committed")               \
+    X(ABORTED, "aborted")                   \
+    X(READ_ONLY, "read_only")               \
+    X(HEURISTIC_ABORT, "heuristic_abort")   \
+    X(HEURISTIC_COMMIT, "heuristic_commit") \
+    X(LOST_PREPARE, "lost_prepare")         \
     X(UNVERIFIED, "unverified")
 
-#define AS_REASON_MAP(X)                                                                           \
-    X(NONE, "none")                                                                                \
-    X(STATEMENT_FAILED, "statement_failed")                                                        \
-    X(EXPECTATION_FAILED, "expectation_failed")                                                    \
-    X(TIMEOUT, "timeout")                                                                          \
-    X(PARTICIPANT_UNAVAILABLE, "participant_unavailable")                                          \
-    X(PREPARE_REFUSED, "prepare_refused")                                                          \
-    X(CLIENT_ABORT, "client_abort")                                                                \
-    X(LOCK_CONFLICT, "lock_conflict")                                                              \
-    X(UNKNOWN_PARTICIPANT, "unknown_participant")                                                  \
+#define AS_REASON_MAP(X)                                  \
+    X(NONE, "none")                                       \
+    X(STATEMENT_FAILED, "statement_failed")               \
+    X(EXPECTATION_FAILED, "expectation_failed")           \
+    X(TIMEOUT, "timeout")                                 \
+    X(PARTICIPANT_UNAVAILABLE, "participant_unavailable") \
+    X(PREPARE_REFUSED, "prepare_refused")                 \
+    X(CLIENT_ABORT, "client_abort")                       \
+    X(LOCK_CONFLICT, "lock_conflict")                     \
+    X(UNKNOWN_PARTICIPANT, "unknown_participant")         \
     X(OVERLOADED, "overloaded")
 
 #define AS_TXN_STATE_ENUM(name, text) AS_TXN_##name,
@@ -55,15 +58,16 @@ static inline bool as_branch_state_heuristic(enum as_branch_state state)
 /* Why an attempt was aborted. Plain data, copied by value. */
 struct as_reason {
     enum as_reason_code code;
-    uint32_t branch;    /* number, 0: none in particular */
-    int32_t statement;  /* index from 0 within the branch, -1: none */
-    char sqlstate[6];   /* five characters or empty */
+    uint32_t branch;   /* number, 0: none in particular */
+    int32_t statement; /* index from 0 within the branch, -1: none */
+    char sqlstate[6];  /* five characters or empty */
     char participant[AS_PARTICIPANT_LEN_MAX + 1];
     char message[AS_REASON_LEN_MAX + 1];
 };
 
 /* Fills in a reason; the message is cut at a UTF-8 boundary and marked with "..." when too long. */
 void as_reason_set(struct as_reason *reason, enum as_reason_code code, const char *message);
-void as_reason_set_bytes(struct as_reason *reason, enum as_reason_code code, struct as_bytes message);
+void as_reason_set_bytes(struct as_reason *reason, enum as_reason_code code,
+                         struct as_bytes message);
 
 #endif

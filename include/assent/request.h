@@ -51,22 +51,22 @@ struct as_txn_view {
 };
 
 /* name, HTTP status, stable code, text that says what to do */
-#define AS_REFUSAL_MAP(X)                                                                          \
-    X(NOT_FOUND, 404, "not_found",                                                                 \
-      "no transaction of this id is known now: it has not committed so far, or is older than "     \
-      "retention_ms; post it again to settle it")                                                  \
-    X(ID_REUSED, 422, "id_reused",                                                                 \
-      "this id belongs to a transaction with another body; use a new id")                          \
-    X(ID_EXPIRED, 422, "id_expired",                                                               \
-      "this UUIDv7 is older than the outcomes kept here, or in the future; use a new id")          \
-    X(NO_LEADER, 503, "no_leader", "no coordinator leads now; try again with the same id")         \
-    X(OUTCOME_UNKNOWN, 503, "outcome_unknown",                                                     \
-      "the outcome is not known here; ask again with the same id")                                 \
-    X(DISK_FULL, 503, "disk_full",                                                                 \
-      "the decision log has no space left; free some on its disk and try again")                   \
-    X(SHUTTING_DOWN, 503, "shutting_down", "this node is stopping; try another or again later")    \
-    X(OVERLOADED, 503, "overloaded", "too many transactions are in flight; try again later")       \
-    X(NOT_HEURISTIC, 409, "not_heuristic",                                                         \
+#define AS_REFUSAL_MAP(X)                                                                       \
+    X(NOT_FOUND, 404, "not_found",                                                              \
+      "no transaction of this id is known now: it has not committed so far, or is older than "  \
+      "retention_ms; post it again to settle it")                                               \
+    X(ID_REUSED, 422, "id_reused",                                                              \
+      "this id belongs to a transaction with another body; use a new id")                       \
+    X(ID_EXPIRED, 422, "id_expired",                                                            \
+      "this UUIDv7 is older than the outcomes kept here, or in the future; use a new id")       \
+    X(NO_LEADER, 503, "no_leader", "no coordinator leads now; try again with the same id")      \
+    X(OUTCOME_UNKNOWN, 503, "outcome_unknown",                                                  \
+      "the outcome is not known here; ask again with the same id")                              \
+    X(DISK_FULL, 503, "disk_full",                                                              \
+      "the decision log has no space left; free some on its disk and try again")                \
+    X(SHUTTING_DOWN, 503, "shutting_down", "this node is stopping; try another or again later") \
+    X(OVERLOADED, 503, "overloaded", "too many transactions are in flight; try again later")    \
+    X(NOT_HEURISTIC, 409, "not_heuristic",                                                      \
       "this branch has no heuristic outcome that awaits an operator")
 
 #define AS_REFUSAL_ENUM(name, status, code, text) AS_REFUSAL_##name,

@@ -10,35 +10,35 @@
 enum as_trace_level { AS_TRACE_DEBUG, AS_TRACE_INFO, AS_TRACE_WARN, AS_TRACE_ALARM };
 
 /* name, level, text */
-#define AS_TRACE_MAP(X)                                                                            \
-    X(TXN_BEGUN, DEBUG, "attempt registered")                                                      \
-    X(TXN_PROPOSED, DEBUG, "all votes are yes: commit proposed")                                   \
-    X(TXN_COMMITTED, DEBUG, "decision applied: committed")                                         \
-    X(TXN_ABORTED, DEBUG, "aborted")                                                               \
-    X(TXN_FINISHED, DEBUG, "every branch acknowledged")                                            \
-    X(COMMIT_WITHOUT_EFFECT, ALARM, "a COMMIT record had no effect (R1)")                          \
-    X(HEURISTIC, ALARM, "heuristic outcome: an operator must look (R7)")                           \
-    X(ACKNOWLEDGED, INFO, "an operator closed a heuristic outcome")                                \
-    X(LATE_TERM, WARN, "inquiry about a term later than ours (R3)")                                \
-    X(UNKNOWN_INQUIRED, WARN, "inquiry about an attempt below the horizon (R3)")                   \
-    X(HORIZON, INFO, "the set of committed attempts was cut (R8)")                                 \
-    X(LEADING, INFO, "leading: this term's NOOP is applied")                                       \
-    X(RESIGNED, INFO, "not leading any more")                                                      \
-    X(SESSION_UP, INFO, "agent session up")                                                        \
-    X(SESSION_DOWN, INFO, "agent session down")                                                    \
-    X(PARTICIPANT_UP, INFO, "participant up")                                                      \
-    X(PARTICIPANT_DOWN, WARN, "participant down")                                                  \
-    X(IDENTITY_CHANGED, WARN, "a database bears a new identity (R7)")                              \
-    X(WIRE_REFUSED, WARN, "session ended: bad or refused bytes from the peer")                     \
-    X(DISK_FULL, ALARM, "the decision log has no space: new work is refused")                      \
-    X(DISK_RECOVERED, INFO, "the decision log has space again")                                    \
-    X(SEGMENT_OPENED, INFO, "log segment opened")                                                  \
-    X(SNAPSHOT_WRITTEN, INFO, "snapshot written; older segments recycled")                         \
-    X(BRANCH_PREPARED, DEBUG, "branch prepared")                                                   \
-    X(BRANCH_REFUSED, DEBUG, "branch votes no")                                                    \
-    X(BRANCH_FINISHED, DEBUG, "branch finished")                                                   \
-    X(BRANCH_FENCED, WARN, "prepare refused: an older term, or aborted before (R5)")               \
-    X(BRANCH_IN_DOUBT, WARN, "prepared branch waits for an answer (R6)")                           \
+#define AS_TRACE_MAP(X)                                                              \
+    X(TXN_BEGUN, DEBUG, "attempt registered")                                        \
+    X(TXN_PROPOSED, DEBUG, "all votes are yes: commit proposed")                     \
+    X(TXN_COMMITTED, DEBUG, "decision applied: committed")                           \
+    X(TXN_ABORTED, DEBUG, "aborted")                                                 \
+    X(TXN_FINISHED, DEBUG, "every branch acknowledged")                              \
+    X(COMMIT_WITHOUT_EFFECT, ALARM, "a COMMIT record had no effect (R1)")            \
+    X(HEURISTIC, ALARM, "heuristic outcome: an operator must look (R7)")             \
+    X(ACKNOWLEDGED, INFO, "an operator closed a heuristic outcome")                  \
+    X(LATE_TERM, WARN, "inquiry about a term later than ours (R3)")                  \
+    X(UNKNOWN_INQUIRED, WARN, "inquiry about an attempt below the horizon (R3)")     \
+    X(HORIZON, INFO, "the set of committed attempts was cut (R8)")                   \
+    X(LEADING, INFO, "leading: this term's NOOP is applied")                         \
+    X(RESIGNED, INFO, "not leading any more")                                        \
+    X(SESSION_UP, INFO, "agent session up")                                          \
+    X(SESSION_DOWN, INFO, "agent session down")                                      \
+    X(PARTICIPANT_UP, INFO, "participant up")                                        \
+    X(PARTICIPANT_DOWN, WARN, "participant down")                                    \
+    X(IDENTITY_CHANGED, WARN, "a database bears a new identity (R7)")                \
+    X(WIRE_REFUSED, WARN, "session ended: bad or refused bytes from the peer")       \
+    X(DISK_FULL, ALARM, "the decision log has no space: new work is refused")        \
+    X(DISK_RECOVERED, INFO, "the decision log has space again")                      \
+    X(SEGMENT_OPENED, INFO, "log segment opened")                                    \
+    X(SNAPSHOT_WRITTEN, INFO, "snapshot written; older segments recycled")           \
+    X(BRANCH_PREPARED, DEBUG, "branch prepared")                                     \
+    X(BRANCH_REFUSED, DEBUG, "branch votes no")                                      \
+    X(BRANCH_FINISHED, DEBUG, "branch finished")                                     \
+    X(BRANCH_FENCED, WARN, "prepare refused: an older term, or aborted before (R5)") \
+    X(BRANCH_IN_DOUBT, WARN, "prepared branch waits for an answer (R6)")             \
     X(BRANCH_ORPHANED, ALARM, "prepared branch answered unknown: resolve by hand (R6)")
 
 #define AS_TRACE_ENUM(name, level, text) AS_TRACE_##name,
@@ -49,12 +49,12 @@ struct as_trace {
     enum as_trace_kind kind;
     struct as_attempt attempt;
     uint32_t branch;
-    uint64_t number;      /* session, node, index or term: what the kind is about. Nanoseconds in
+    uint64_t number;    /* session, node, index or term: what the kind is about. Nanoseconds in
                              TXN_PROPOSED (since submit), TXN_COMMITTED (since proposed) and
                              TXN_FINISHED (since applied) */
-    const char *id;       /* transaction */
-    const char *name;     /* participant, file or peer */
-    const char *detail;   /* free text */
+    const char *id;     /* transaction */
+    const char *name;   /* participant, file or peer */
+    const char *detail; /* free text */
 };
 
 const char *as_trace_name(enum as_trace_kind kind); /* "TXN_BEGUN" */

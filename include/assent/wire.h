@@ -16,33 +16,34 @@
 
 #define AS_WIRE_VERSION 1
 #define AS_FRAME_HEADER_LEN 16
-#define AS_WIRE_TEXT_MAX 2000 /* texts for people (message, detail, refuse): longer ones are cut by put */
+#define AS_WIRE_TEXT_MAX \
+    2000 /* texts for people (message, detail, refuse): longer ones are cut by put */
 
 enum as_wire_type {
-    AS_WIRE_HELLO = 1,    /* agent: who I am */
-    AS_WIRE_WELCOME,      /* node: accepted; my cluster and incarnation */
-    AS_WIRE_REFUSE,       /* node: not accepted, and why; then it closes */
-    AS_WIRE_LEADER,       /* node: I lead `term` and have applied its NOOP (R3, R5) */
-    AS_WIRE_PARTICIPANT,  /* agent: this slot is this participant, up or down, with its facts */
-    AS_WIRE_ROTATE,       /* node: your identity counter went back: write a new token (R7) */
-    AS_WIRE_STATUS,       /* agent: what the scan of a participant saw (R6) */
-    AS_WIRE_EXECUTE,      /* node: run this branch, then prepare and vote */
-    AS_WIRE_VOTE,         /* agent: yes, no, ready or read-only (R2, R10) */
-    AS_WIRE_READ_FINISH,  /* node: all other votes are in; commit the read-only branch (R10) */
-    AS_WIRE_COMMIT,       /* node: the decision is in the log (R1) */
-    AS_WIRE_ABORT,        /* node: presumed or decided abort */
-    AS_WIRE_ACK,          /* agent: what became of a branch that was told to commit or abort */
-    AS_WIRE_INQUIRE,      /* agent: what about this prepared branch? (R6) */
-    AS_WIRE_ANSWER,       /* node: pending or unknown (commit and abort have their own messages) */
-    AS_WIRE_PING,         /* either side, when nothing was sent for a while */
+    AS_WIRE_HELLO = 1,   /* agent: who I am */
+    AS_WIRE_WELCOME,     /* node: accepted; my cluster and incarnation */
+    AS_WIRE_REFUSE,      /* node: not accepted, and why; then it closes */
+    AS_WIRE_LEADER,      /* node: I lead `term` and have applied its NOOP (R3, R5) */
+    AS_WIRE_PARTICIPANT, /* agent: this slot is this participant, up or down, with its facts */
+    AS_WIRE_ROTATE,      /* node: your identity counter went back: write a new token (R7) */
+    AS_WIRE_STATUS,      /* agent: what the scan of a participant saw (R6) */
+    AS_WIRE_EXECUTE,     /* node: run this branch, then prepare and vote */
+    AS_WIRE_VOTE,        /* agent: yes, no, ready or read-only (R2, R10) */
+    AS_WIRE_READ_FINISH, /* node: all other votes are in; commit the read-only branch (R10) */
+    AS_WIRE_COMMIT,      /* node: the decision is in the log (R1) */
+    AS_WIRE_ABORT,       /* node: presumed or decided abort */
+    AS_WIRE_ACK,         /* agent: what became of a branch that was told to commit or abort */
+    AS_WIRE_INQUIRE,     /* agent: what about this prepared branch? (R6) */
+    AS_WIRE_ANSWER,      /* node: pending or unknown (commit and abort have their own messages) */
+    AS_WIRE_PING,        /* either side, when nothing was sent for a while */
     AS_WIRE_PONG,
     AS_WIRE_TYPE_END,
 };
 
 enum as_vote {
     AS_VOTE_NO = 1,
-    AS_VOTE_YES,       /* prepared, with xid and identity (R7) */
-    AS_VOTE_READY,     /* read-only branch has run; its transaction is open, its results are here (R10) */
+    AS_VOTE_YES,   /* prepared, with xid and identity (R7) */
+    AS_VOTE_READY, /* read-only branch has run; its transaction is open, its results are here (R10) */
     AS_VOTE_READ_ONLY, /* its COMMIT succeeded */
 };
 
@@ -86,25 +87,25 @@ struct as_wire_participant {
     bool up;
     struct as_bytes name;
     struct as_identity identity;
-    uint64_t counter;        /* grows at every start of an agent on this database */
+    uint64_t counter; /* grows at every start of an agent on this database */
     uint64_t system_id;
     uint32_t timeline;
     uint32_t server_version; /* 150018 */
     uint32_t prepared_max;   /* max_prepared_transactions */
     uint16_t connections;
     enum as_proof proof;
-    struct as_bytes detail;  /* why it is down, or warnings of the preflight; may be empty */
+    struct as_bytes detail; /* why it is down, or warnings of the preflight; may be empty */
 };
 
 struct as_wire_status {
     uint16_t slot;
-    uint32_t slots_used;      /* of max_prepared_transactions, by anybody */
-    uint32_t prepared;        /* ours: this cluster and incarnation, this database */
-    uint32_t in_doubt;        /* ours, prepared longer than the grace time and still without an answer */
-    uint32_t orphaned;        /* ours, answered unknown */
-    uint32_t foreign;         /* not ours, in this database */
-    uint32_t queued;          /* branches waiting for a connection or a slot */
-    int64_t oldest_age_ms;    /* of ours; 0: none */
+    uint32_t slots_used; /* of max_prepared_transactions, by anybody */
+    uint32_t prepared;   /* ours: this cluster and incarnation, this database */
+    uint32_t in_doubt;   /* ours, prepared longer than the grace time and still without an answer */
+    uint32_t orphaned;   /* ours, answered unknown */
+    uint32_t foreign;    /* not ours, in this database */
+    uint32_t queued;     /* branches waiting for a connection or a slot */
+    int64_t oldest_age_ms; /* of ours; 0: none */
     struct as_bytes oldest_gid;
 };
 
@@ -120,7 +121,7 @@ struct as_wire_vote {
     enum as_vote vote;
     uint64_t xid; /* YES: pg_current_xact_id() */
     struct as_identity identity;
-    struct as_bytes results; /* YES and READY */
+    struct as_bytes results;  /* YES and READY */
     enum as_reason_code code; /* NO: these and the message */
     int32_t statement;
     char sqlstate[6];
@@ -182,7 +183,8 @@ void as_wire_put(struct as_buf *buf, const struct as_wire_msg *msg);
  * Takes the first frame of `bytes`. OK: *ret_msg borrows from bytes, *ret_used is the frame's length.
  * AGAIN: more bytes are needed. MALFORMED, CHECKSUM, VERSION, TOOBIG: end the session.
  */
-as_err as_wire_take(struct as_bytes bytes, struct as_wire_msg *ret_msg, size_t *ret_used) AS_MUSTCHECK;
+as_err as_wire_take(struct as_bytes bytes, struct as_wire_msg *ret_msg,
+                    size_t *ret_used) AS_MUSTCHECK;
 
 const char *as_wire_type_text(enum as_wire_type type);
 

@@ -25,8 +25,9 @@ enum as_isolation {
 #define AS_EXPECT_NONE (-1)
 
 struct as_statement {
-    struct as_bytes sql;  /* NUL behind it */
-    int64_t expect_rows;  /* AS_EXPECT_NONE, or the number of rows that must be affected or returned */
+    struct as_bytes sql; /* NUL behind it */
+    int64_t
+        expect_rows; /* AS_EXPECT_NONE, or the number of rows that must be affected or returned */
     uint32_t param_count;
 };
 
