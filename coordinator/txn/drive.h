@@ -166,44 +166,42 @@ struct txn_doubt {
 
 struct txn_drive {
     /* settings */
-    uint32_t undecided_max, resend_first_ms, resend_max_ms, lazy_ms;
     size_t committed_bytes_max;
+    uint32_t undecided_max, resend_first_ms, resend_max_ms, lazy_ms;
 
     bool leading;
+    bool horizon_proposed;
+    uint32_t timers; /* objects that have one: the heap has room for all of them */
     uint64_t term;
     uint64_t seq; /* the last one used in this term */
     struct as_rng rng;
     as_time applied_at; /* when the last entry was applied: log time goes on from there */
     struct as_heap heap;
-    uint32_t timers; /* objects that have one: the heap has room for all of them */
 
     struct txn_slots runs;
     struct as_map runs_by_id, runs_by_attempt;
     struct txn_link live;
     uint32_t undecided, committed; /* runs in these states */
     struct txn_run *runs_free[TXN_RUN_CLASSES];
-    uint32_t runs_free_count;
     struct txn_run *runs_dead; /* free when the next step begins */
 
     struct txn_slots waiters;
     struct as_map waiters_by_client;
     struct txn_waiter *waiters_free;
-    uint32_t waiters_free_count;
+    uint32_t runs_free_count, waiters_free_count;
     struct txn_link acknowledgers;
 
     struct txn_link finishing, aborting; /* gathered */
     struct txn_link proposed;            /* on their way, oldest first */
     uint32_t finishing_count, aborting_count;
-    as_time gathered_at;
     struct txn_timer lazy;
-    bool horizon_proposed;
+    as_time gathered_at;
 
     struct txn_link sessions, dying; /* dying: down, with votes still missing */
-    uint32_t session_count;
     struct txn_timer dying_timer, serve_timer, adopted_timer;
-
     struct txn_doubt *doubts;
     uint32_t doubt_next;
+    uint32_t session_count;
 };
 
 #endif

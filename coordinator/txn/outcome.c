@@ -27,12 +27,18 @@ static struct txn_outcome *outcome_at(const struct txn *txn, uint32_t handle)
 
 static bool match_id(const void *owner, uint32_t handle, const void *key)
 {
-    return strcmp(outcome_at(owner, handle)->id, key) == 0;
+    const struct txn *txn = owner;
+    const struct txn_outcome *outcome = txn_slots_get(&txn->table.outcomes, handle);
+
+    return strcmp(outcome->id, key) == 0;
 }
 
 static bool match_attempt(const void *owner, uint32_t handle, const void *key)
 {
-    return as_attempt_equal(outcome_at(owner, handle)->attempt, *(const struct as_attempt *)key);
+    const struct txn *txn = owner;
+    const struct txn_outcome *outcome = txn_slots_get(&txn->table.outcomes, handle);
+
+    return as_attempt_equal(outcome->attempt, *(const struct as_attempt *)key);
 }
 
 struct txn_outcome *txn_outcome_by_id(const struct txn *txn, const char *id)

@@ -111,7 +111,6 @@ as_err txn_due_resend(struct txn *txn, struct txn_participant *participant, uint
         txn_timer_stop(txn, &participant->resend); /* until somebody serves it again */
         return AS_OK;
     }
-    (*budget)++; /* each message takes one of it instead */
     while (*budget > 0 && (branch = next_due(txn, participant))) {
         if (txn_out_reserve(&txn->out, 1, 0))
             return some ? AS_OK : AS_ERR_NOMEM;
@@ -119,10 +118,8 @@ as_err txn_due_resend(struct txn *txn, struct txn_participant *participant, uint
         some = true;
         (*budget)--;
     }
-    if (*budget > 0) {
+    if (*budget > 0)
         arm(txn, participant);
-        *budget -= some ? 0 : 1;
-    }
     return AS_OK;
 }
 

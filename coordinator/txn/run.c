@@ -101,12 +101,18 @@ static struct txn_run *run_at(const struct txn *txn, uint32_t handle)
 
 static bool match_id(const void *owner, uint32_t handle, const void *key)
 {
-    return strcmp(run_at(owner, handle)->id, key) == 0;
+    const struct txn *txn = owner;
+    const struct txn_run *run = txn_slots_get(&txn->drive.runs, handle);
+
+    return strcmp(run->id, key) == 0;
 }
 
 static bool match_attempt(const void *owner, uint32_t handle, const void *key)
 {
-    return as_attempt_equal(run_at(owner, handle)->attempt, *(const struct as_attempt *)key);
+    const struct txn *txn = owner;
+    const struct txn_run *run = txn_slots_get(&txn->drive.runs, handle);
+
+    return as_attempt_equal(run->attempt, *(const struct as_attempt *)key);
 }
 
 struct txn_run *txn_run_by_id(const struct txn *txn, const char *id)

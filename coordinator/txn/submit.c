@@ -114,12 +114,12 @@ static void beginning_discard(struct txn *txn, struct beginning *begin)
 
 static as_err keep_names(struct txn_run *run, const struct as_submit *submit)
 {
-    struct txn_blob *names =
-        as_alloc(sizeof(*names) + run->branch_count * (AS_PARTICIPANT_LEN_MAX + 1));
+    size_t size = (size_t)run->branch_count * (AS_PARTICIPANT_LEN_MAX + 1);
+    struct txn_blob *names = as_alloc(sizeof(*names) + size);
 
     if (!names)
         return AS_ERR_NOMEM;
-    memset(names->data, 0, run->branch_count * (AS_PARTICIPANT_LEN_MAX + 1));
+    memset(names->data, 0, size);
     for (uint32_t i = 0; i < run->branch_count; i++) {
         struct as_bytes name = submit->branches[i].participant;
 

@@ -173,10 +173,8 @@ as_err txn_view(struct txn *txn, const char *id, struct as_txn_view *ret_view)
 
 /* One call looks at no more outcomes than this; the cursor goes on from there. */
 #define LIST_LOOKS_MAX 20000u
-/* Cursors: undecided ones by their number, then those in the ring by index, then those that left
- * it. */
+/* A cursor is the index of the last one shown, or of an undecided one this and its number. */
 #define CURSOR_RUN ((uint64_t)1 << 63)
-#define CURSOR_REST ((uint64_t)1 << 62)
 
 struct listing {
     struct txn *txn;
@@ -263,53 +261,84 @@ static void fill_listed(struct listing *list, const struct txn_outcome *outcome)
         fill_outcome(list->txn, outcome, &list->view, list->branches, &list->reason);
 }
 
-static bool list_outcome(struct listing *list, const struct txn_outcome *outcome, uint64_t mark,
+/* False when the page is full: *ret_next is where the next one goes on. */
+static bool list_outcome(struct listing *list, const struct txn_outcome *outcome,
                          uint64_t *ret_next)
 {
     fill_listed(list, outcome);
     if (show(list) && ++list->looks < LIST_LOOKS_MAX)
         return true;
-    *ret_next = mark | outcome->index;
+    *ret_next = outcome->index;
     return false;
 }
 
-static bool list_ring(struct listing *list, uint64_t after, uint64_t *ret_next)
-{
-    struct txn_table *table = &list->txn->table;
-    struct txn_link *link = table->ring.prev;
-
-    /* Where the last page ended, if it is still there: deep pages need no walk. */
-    if (after && table->page_at && table->page_at->index == after)
-        link = table->page_at->ring.prev;
-    for (; link != &table->ring; link = link->prev) {
-        struct txn_outcome *outcome = TXN_OF(link, struct txn_outcome, ring);
-
-        if (after && outcome->index >= after)
-            continue;
-        if (!list_outcome(list, outcome, 0, ret_next)) {
-            table->page_at = outcome;
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Of the open ones, those that are in the ring no more, or all of them. */
-static bool list_open(struct listing *list, uint64_t after, bool all, uint64_t mark,
-                      uint64_t *ret_next)
+/* Of the open ones only: committed and not finished, or with a branch that waits for an operator. */
+static void list_open(struct listing *list, uint64_t after, uint64_t *ret_next)
 {
     struct txn_link *head = &list->txn->table.open;
 
     for (struct txn_link *link = head->prev; link != head; link = link->prev) {
         const struct txn_outcome *outcome = TXN_OF(link, struct txn_outcome, open);
 
-        if ((after && outcome->index >= after) || (!all && txn_link_in(&outcome->ring)) ||
+        if ((after && outcome->index >= after) ||
             (list->query->state == TXN_LIST_HEURISTIC && outcome->waiting == 0))
             continue;
-        if (!list_outcome(list, outcome, mark, ret_next))
-            return false;
+        if (!list_outcome(list, outcome, ret_next))
+            return;
     }
-    return true;
+}
+
+/* From `link` backwards: the next one in the ring before `after`. */
+static struct txn_outcome *ring_before(struct txn *txn, struct txn_link *link, uint64_t after)
+{
+    for (; link != &txn->table.ring; link = link->prev) {
+        struct txn_outcome *outcome = TXN_OF(link, struct txn_outcome, ring);
+
+        if (!after || outcome->index < after)
+            return outcome;
+    }
+    return NULL;
+}
+
+/* The same of those that are open and have left the ring. */
+static struct txn_outcome *rest_before(struct txn *txn, struct txn_link *link, uint64_t after)
+{
+    for (; link != &txn->table.open; link = link->prev) {
+        struct txn_outcome *outcome = TXN_OF(link, struct txn_outcome, open);
+
+        if (!txn_link_in(&outcome->ring) && (!after || outcome->index < after))
+            return outcome;
+    }
+    return NULL;
+}
+
+/* Everything that is decided, newest first: the ring, merged with what had to leave it open. */
+static void list_decided(struct listing *list, uint64_t after, uint64_t *ret_next)
+{
+    struct txn *txn = list->txn;
+    struct txn_table *table = &txn->table;
+    struct txn_outcome *ring, *rest;
+
+    /* Where the last page ended, if it is still there: deep pages need no walk. */
+    ring = ring_before(txn,
+                       after && table->page_at && table->page_at->index == after
+                           ? &table->page_at->ring
+                           : table->ring.prev,
+                       after);
+    rest = rest_before(txn, table->open.prev, after);
+    while (ring || rest) {
+        bool from_ring = !rest || (ring && ring->index > rest->index);
+        struct txn_outcome *outcome = from_ring ? ring : rest;
+
+        if (!list_outcome(list, outcome, ret_next)) {
+            table->page_at = from_ring ? outcome : NULL;
+            return;
+        }
+        if (from_ring)
+            ring = ring_before(txn, ring->ring.prev, 0);
+        else
+            rest = rest_before(txn, rest->open.prev, 0);
+    }
 }
 
 void txn_list(struct txn *txn, const struct txn_list_query *query,
@@ -319,13 +348,12 @@ void txn_list(struct txn *txn, const struct txn_list_query *query,
     struct listing list = {.txn = txn, .query = query, .each = each, .ctx = ctx};
     enum txn_list_state state = query->state;
     uint64_t after = query->after;
-    bool rest = (after & CURSOR_REST) && !(after & CURSOR_RUN);
 
     *ret_next = 0;
     if (query->limit == 0)
         return;
     if (state == TXN_LIST_PENDING || state == TXN_LIST_HEURISTIC) {
-        list_open(&list, after & ~(CURSOR_RUN | CURSOR_REST), true, 0, ret_next);
+        list_open(&list, after & ~CURSOR_RUN, ret_next);
         return;
     }
     if (state != TXN_LIST_COMMITTED && (after == 0 || (after & CURSOR_RUN))) {
@@ -333,14 +361,8 @@ void txn_list(struct txn *txn, const struct txn_list_query *query,
             return;
         after = 0;
     }
-    if (state == TXN_LIST_ACTIVE || state == TXN_LIST_PREPARING)
-        return;
-    if (!rest) {
-        if (!list_ring(&list, after, ret_next))
-            return;
-        after = 0;
-    }
-    list_open(&list, after & ~CURSOR_REST, false, CURSOR_REST, ret_next);
+    if (state != TXN_LIST_ACTIVE && state != TXN_LIST_PREPARING)
+        list_decided(&list, after & ~CURSOR_RUN, ret_next);
 }
 
 void txn_participants(const struct txn *txn,

@@ -827,6 +827,8 @@ static void cmd_config(struct script *script, const struct words *words)
     script->config.retention_ms = (uint32_t)number(words, "retention_ms", 0);
     script->config.committed_bytes_max = number(words, "committed_bytes_max", 0);
     script->config.lazy_ms = (uint32_t)number(words, "lazy_ms", 0);
+    script->config.resend_first_ms = (uint32_t)number(words, "resend_first_ms", 0);
+    script->config.resend_max_ms = (uint32_t)number(words, "resend_max_ms", 0);
     txn_free(script->txn);
     txn_free(script->follower);
     script->txn = new_core(script);

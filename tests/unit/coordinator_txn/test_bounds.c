@@ -178,6 +178,7 @@ static void test_many_pending(void **state)
     for (uint64_t i = 1; i <= PENDING; i++)
         ack(3, i);
     assert_int_equal(world.tally.replies, PENDING + 1);
+    assert_true(txn_deadline(world.txn) <= world.now); /* enough for a FINISH of its own */
     world.now += AS_SECOND;
     while (txn_deadline(world.txn) <= world.now)
         step((struct txn_event){.kind = TXN_TIMER});

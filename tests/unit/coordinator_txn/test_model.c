@@ -84,6 +84,7 @@ static struct world {
     struct as_buf snapshot; /* under way while the table goes on */
     bool snapshot_open;
     uint64_t snapshot_digest;
+    uint64_t list_after;
 } world;
 
 static uint64_t below(uint64_t bound)
@@ -470,6 +471,18 @@ static void told_to_abort(const struct as_wire_branch *branch)
     try->twigs[branch->number - 1].life = ROLLED_BACK;
 }
 
+/* By hand it was committed before: a heuristic commit of an aborted attempt, said once (R7). */
+static void abort_found_committed(uint64_t session, const struct as_wire_branch *branch)
+{
+    struct try *try = try_of(branch->attempt);
+    struct as_wire_ack ack = {.branch = *branch, .ack = AS_ACK_HEURISTIC_COMMIT};
+
+    if (!try || world.healing || !chance(10) || try->twigs[branch->number - 1].heuristic)
+        return;
+    try->twigs[branch->number - 1].heuristic = true;
+    step(&(struct txn_event){.kind = TXN_ACK, .ack = {session, &ack}});
+}
+
 static void told_answer(const struct as_wire_answer *answer)
 {
     struct try *try = try_of(answer->branch.attempt);
@@ -573,6 +586,8 @@ static void carry_out(const struct txn_effects *effects)
             continue;
         if (msg->type == AS_WIRE_COMMIT)
             told_to_commit(list[i].send.session, &msg->decision);
+        else if (msg->type == AS_WIRE_ABORT)
+            abort_found_committed(list[i].send.session, &msg->decision.branch);
         else if (msg->type == AS_WIRE_READ_FINISH)
             told_to_finish_reading(list[i].send.session, &msg->read_finish);
     }
@@ -707,11 +722,16 @@ static void vote_somewhere(void)
 
 static void acknowledge_all(void)
 {
+    struct txn_counts counts;
+
+    txn_count(world.txn, &counts);
+    if (counts.heuristic == 0)
+        return;
     for (int t = 0; t < world.try_count; t++) {
         struct try *try = &world.tries[t];
 
         for (int b = 0; b < BRANCHES; b++) {
-            if (!try->twigs[b].heuristic || !try->committed || try->twigs[b].acked)
+            if (!try->twigs[b].heuristic || try->twigs[b].acked)
                 continue;
             world.clients[++world.client_count].waits = true;
             step(&(struct txn_event){
@@ -720,6 +740,31 @@ static void acknowledge_all(void)
                     world.client_count, try->id, (uint32_t)b + 1, {NULL, 0}, {NULL, 0}}});
         }
     }
+}
+
+static void look(void *ctx, const struct as_txn_view *view)
+{
+    uint64_t *last = ctx;
+
+    assert_true(strlen(view->id) > 2 && view->branch_count <= BRANCHES);
+    for (uint32_t i = 0; i < view->branch_count; i++)
+        assert_non_null(view->branches[i].participant);
+    if (view->state == AS_TXN_COMMITTED && view->index > 0) {
+        assert_true(id_committed(view->id));
+        assert_true(*last == 0 || view->index < *last); /* newest first */
+        *last = view->index;
+    }
+}
+
+/* Pages of a list that goes on while the table changes under it. */
+static void list(void)
+{
+    static uint64_t last;
+    struct txn_list_query query = {.limit = 1 + (uint32_t)below(4), .after = world.list_after};
+
+    if (world.list_after == 0)
+        last = 0;
+    txn_list(world.txn, &query, look, &last, &world.list_after);
 }
 
 static void fire(void)
@@ -788,7 +833,9 @@ static void something(void)
         get();
     else if (what < 80)
         forget();
-    else if (what < 84)
+    else if (what < 82)
+        list();
+    else if (what < 85)
         session_down((int)below(SESSIONS));
     else if (what < 90)
         serve((int)below(SESSIONS));

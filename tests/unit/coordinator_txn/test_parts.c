@@ -211,6 +211,14 @@ static void test_set(void **state)
 
             if (round % 8 == 3)
                 horizon.seq |= TXN_CHUNK_BITS - 1; /* just where a chunk ends */
+            if (horizon.seq + 1 < SEQS &&
+                as_attempt_compare(horizon, set.horizon) > 0) { /* the first one that stays */
+                struct as_attempt next = {horizon.term, horizon.seq + 1};
+
+                assert_int_equal(txn_set_reserve(&set, next), AS_OK);
+                txn_set_add(&set, next);
+                has[next.term - 1][next.seq] = true;
+            }
             if (as_attempt_compare(horizon, set.horizon) > 0) {
                 for (uint64_t t = 0; t < TERMS; t++)
                     for (uint64_t s = 0; s < SEQS; s++)
@@ -347,6 +355,67 @@ static void test_snapshot_damage(void **state)
     txn_free(txn);
 }
 
+/* Two outcomes of one attempt, under different ids: each looks right, together they are no table.
+ */
+static void test_snapshot_twice(void **state)
+{
+    struct txn *txn = new_core(), *copy = new_core();
+    struct txn_record record = sample(TXN_RECORD_ABORT);
+    struct as_buf buf, twice;
+    size_t head, item, end;
+
+    (void)state;
+    fold(txn, 1, &record);
+    write_snapshot(txn, &buf);
+    /* HEAD, OUTCOME, END: each u8 type, u32 length. */
+    head = 5u + buf.data[1];
+    item = 5u + buf.data[head + 1] + 256u * buf.data[head + 2];
+    end = head + item;
+    assert_int_equal(buf.data[end], 4);
+    as_buf_init(&twice, SIZE_MAX / 2);
+    as_put_bytes(&twice, buf.data, end);
+    as_put_bytes(&twice, buf.data + head, item);
+    as_put_bytes(&twice, buf.data + end, buf.len - end);
+    twice.data[end + item + 5]++;     /* END counts two */
+    twice.data[end + 5 + 2] ^= 1;     /* another id */
+    for (size_t at = 0; at < 8; at++) /* another index, behind id, attempt and hash */
+        twice.data[end + 5 + 2 + strlen("order-4711") + 16 + AS_HASH_LEN + at] ^= at == 0;
+    assert_int_equal(txn_restore(copy, as_buf_bytes(&twice), true), AS_ERR_CORRUPT);
+    txn_free(copy);
+    /* With another attempt it is a table. */
+    twice.data[end + 5 + 2 + strlen("order-4711")] ^= 1;
+    copy = new_core();
+    assert_int_equal(txn_restore(copy, as_buf_bytes(&twice), true), AS_OK);
+    txn_free(copy);
+    as_buf_close(&twice);
+    as_buf_close(&buf);
+    txn_free(txn);
+}
+
+/* Log time never goes back, whatever an entry says. */
+static void test_log_time(void **state)
+{
+    struct txn *txn = new_core();
+    struct txn_record noop = sample(TXN_RECORD_NOOP);
+    struct txn_event event = {.kind = TXN_APPLY};
+    struct txn_effects effects;
+
+    (void)state;
+    fold(txn, 50, &noop);
+    assert_int_equal(txn_log_time_ms(txn), 50);
+    event.entry = (struct txn_entry){51, 7, 20, TXN_RECORD_NOOP, {NULL, 0}};
+    assert_int_equal(txn_step(txn, &event, &effects), AS_OK);
+    assert_int_equal(txn_log_time_ms(txn), 50);
+    /* Entries come in order, each once. */
+    assert_int_equal(txn_step(txn, &event, &effects), AS_ERR_CORRUPT);
+    event.entry.index = 52;
+    event.entry.term = 6;
+    assert_int_equal(txn_step(txn, &event, &effects), AS_ERR_CORRUPT);
+    assert_int_equal(txn_applied_index(txn), 51);
+    assert_int_equal(txn_applied_term(txn), 7);
+    txn_free(txn);
+}
+
 struct restoring {
     struct as_buf buf;
     uint64_t digest;
@@ -407,6 +476,8 @@ int main(void)
         cmocka_unit_test(test_set_horizon),
         cmocka_unit_test(test_snapshot_damage),
         cmocka_unit_test(test_snapshot_nomem),
+        cmocka_unit_test(test_snapshot_twice),
+        cmocka_unit_test(test_log_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
