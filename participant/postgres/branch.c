@@ -117,7 +117,7 @@ static bool send_branch(struct conn *conn, struct job *job)
         (job->op.kind == AS_PG_PREPARE && as_gid_parse(job->op.gid, strlen(job->op.gid), &gid))) {
         job_fail(job, AS_PG_REFUSED, AS_REASON_STATEMENT_FAILED,
                  "the branch's work or gid is malformed");
-        return conn_sync(conn);
+        return conn_sync(conn, true);
     }
     as_results_put_begin(&job->results, work.statement_count);
     if (!cache_trim(conn) || !send_begin(conn, job, work.isolation))
@@ -129,12 +129,12 @@ static bool send_branch(struct conn *conn, struct job *job)
             job->statement = (int32_t)i;
             job_fail(job, AS_PG_REFUSED, AS_REASON_STATEMENT_FAILED,
                      "the statement or one of its parameters holds a zero byte or is malformed");
-            return conn_sync(conn);
+            return conn_sync(conn, true);
         }
         if (err)
             return false;
     }
-    return (job->op.kind == AS_PG_READ || send_seal(conn, job)) && conn_sync(conn);
+    return (job->op.kind == AS_PG_READ || send_seal(conn, job)) && conn_sync(conn, true);
 }
 
 /* Whatever a session can be left with; the transaction has ended before. CLOSE ALL and UNLISTEN are
@@ -147,13 +147,12 @@ static bool send_resets(struct conn *conn, bool committed)
            conn_send_fixed(conn, FIXED_SEQUENCES, 0, NULL) &&
            (!committed || (conn_send_fixed(conn, FIXED_CLOSE_ALL, 0, NULL) &&
                            conn_send_fixed(conn, FIXED_UNLISTEN, 0, NULL))) &&
-           conn_sync(conn);
+           conn_sync(conn, true);
 }
 
 static bool send_rollback(struct conn *conn)
 {
     conn->cleaning = true;
-    conn_limit(conn, PREFLIGHT_LIMIT);
     return conn_send_fixed(conn, FIXED_ROLLBACK, 0, NULL) && send_resets(conn, false);
 }
 
@@ -164,30 +163,67 @@ static bool send_job(struct conn *conn, struct job *job)
     case AS_PG_READ:
         return send_branch(conn, job);
     case AS_PG_READ_COMMIT:
-        conn_limit(conn, FINISH_LIMIT);
         return conn_send_fixed(conn, FIXED_COMMIT, 0, NULL) && send_resets(conn, true);
     case AS_PG_READ_ABORT:
         return send_rollback(conn);
     default:
-        conn_limit(conn, FINISH_LIMIT);
         return finish_send(conn, job);
     }
 }
 
+static bool is_decision(const struct job *job)
+{
+    return job->op.kind == AS_PG_COMMIT_PREPARED || job->op.kind == AS_PG_ROLLBACK_PREPARED;
+}
+
+/* Its results are the next to come. */
+static void job_begins(struct conn *conn, struct job *job)
+{
+    bool branch = job->op.kind == AS_PG_PREPARE || job->op.kind == AS_PG_READ;
+
+    conn->job = job;
+    conn->warned = false;
+    conn->cancel_until = 0;
+    conn_limit(conn, branch ? AS_NEVER : FINISH_LIMIT); /* a branch has its own time */
+    if (job->cancelled)
+        conn_cancel(conn);
+}
+
+/*
+ * On an idle connection, or behind a decision that it is at. Behind a branch nothing is sent: a
+ * branch may wait for the very lock that the decision behind it would release.
+ */
 void run_job(struct conn *conn, struct job *job)
 {
-    link_remove(&conn->link);
+    bool first = conn->state != CONN_BUSY;
+
     conn->state = CONN_BUSY;
-    conn->job = job;
-    conn->failed = conn->warned = conn->cleaning = false;
-    conn->cancel_until = 0;
+    conn->depth = first ? 1 : conn->depth + 1;
+    conn->shares = is_decision(job);
     job->conn = conn;
     job->connection = conn->number;
     job->state = JOB_RUNNING;
+    if (first) {
+        conn->failed = conn->cleaning = false;
+        job_begins(conn, job);
+    } else {
+        link_append(&conn->behind, &job->link);
+    }
+    conn_offer(conn);
     if (!send_job(conn, job))
         conn_drop(conn, PQerrorMessage(conn->pq)[0] ? PQerrorMessage(conn->pq) : "out of memory");
     else
         conn_watch(conn);
+}
+
+/* A request hits whatever the server is at: it is sent only for what stands alone, or last and its
+ * turn has come. */
+void job_cancel(struct job *job)
+{
+    struct conn *conn = job->conn;
+
+    if (conn->job == job && link_empty(&conn->behind))
+        conn_cancel(conn);
 }
 
 /* --- results --- */
@@ -320,6 +356,8 @@ static bool must_roll_back(const struct conn *conn)
 {
     const struct job *job = conn->job;
 
+    if (is_decision(job))
+        return false; /* it has none, and what stands behind it may have one */
     switch (PQtransactionStatus(conn->pq)) {
     case PQTRANS_IDLE:
         return false;
@@ -343,6 +381,14 @@ static void end_job(struct conn *conn)
     job->conn = NULL;
     conn->job = NULL;
     job_end(job);
+    conn->depth--;
+    if (!link_empty(&conn->behind)) {
+        job = OWNER_OF(conn->behind.next, struct job, link);
+        link_remove(&job->link);
+        job_begins(conn, job);
+        conn_offer(conn);
+        return;
+    }
     if (conn->doomed)
         conn_drop(conn, "the session cannot be used again");
     else
@@ -358,14 +404,16 @@ void job_synced(struct conn *conn)
 
     if (conn->cancelling)
         return;
+    AS_ASSERT(job);
     conn->cancel_until = 0;
     conn_limit(conn, AS_NEVER);
-    AS_ASSERT(job);
-    if (!conn->cleaning && must_roll_back(conn))
+    if (!conn->cleaning && must_roll_back(conn)) {
+        conn_limit(conn, PREFLIGHT_LIMIT);
         sent = send_rollback(conn);
-    else if (!conn->cleaning && finish_goes_on(job))
+    } else if (!conn->cleaning && finish_goes_on(job)) {
+        conn_limit(conn, FINISH_LIMIT);
         sent = finish_send(conn, job);
-    else {
+    } else {
         end_job(conn);
         return;
     }

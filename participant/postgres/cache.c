@@ -157,5 +157,5 @@ bool cache_trim(struct conn *conn)
             return false;
         cache_forget(conn, cached->place);
     }
-    return conn_sync(conn);
+    return conn_sync(conn, false);
 }

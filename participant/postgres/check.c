@@ -30,7 +30,7 @@ bool check_send(struct conn *conn)
             !PQsendPrepare(conn->pq, sql_fixed_name(fixed), sql, 0, NULL))
             return false;
     }
-    return conn_send_fixed(conn, FIXED_CHECK, 0, NULL) && conn_sync(conn);
+    return conn_send_fixed(conn, FIXED_CHECK, 0, NULL) && conn_sync(conn, true);
 }
 
 static bool same(const struct part *part, const PGresult *result)

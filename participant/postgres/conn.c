@@ -127,9 +127,14 @@ bool conn_send_text(struct conn *conn, const char *sql, enum expect_kind kind)
 }
 
 /* This is what sends: PQpipelineSync pushes all that gathered with one system call. */
-bool conn_sync(struct conn *conn)
+bool conn_sync(struct conn *conn, bool ends_job)
 {
-    return conn_expect(conn, EXPECT_SYNC) && PQpipelineSync(conn->pq);
+    struct expect *expect = conn_expect(conn, EXPECT_SYNC);
+
+    if (!expect)
+        return false;
+    expect->index = ends_job;
+    return PQpipelineSync(conn->pq);
 }
 
 /* --- closing --- */
@@ -139,13 +144,8 @@ void conn_limit(struct conn *conn, as_time within)
     pg_alarm_set(conn->pg, &conn->timer, within == AS_NEVER ? AS_NEVER : pg_now(conn->pg) + within);
 }
 
-static void lose_job(struct conn *conn, const char *why)
+static void lose_job(struct job *job, const char *why)
 {
-    struct job *job = conn->job;
-
-    conn->job = NULL;
-    if (!job)
-        return;
     job->conn = NULL;
     if (job->state == JOB_OPEN) {
         job_drop(job);
@@ -159,6 +159,17 @@ static void lose_job(struct conn *conn, const char *why)
     job->statement = -1;
     job_fail(job, AS_PG_LOST, AS_REASON_PARTICIPANT_UNAVAILABLE, why);
     job_end(job);
+}
+
+static void lose_jobs(struct conn *conn, const char *why)
+{
+    struct job *job = conn->job;
+
+    conn->job = NULL;
+    if (job)
+        lose_job(job, why);
+    while (!link_empty(&conn->behind))
+        lose_job(OWNER_OF(conn->behind.next, struct job, link), why);
 }
 
 void conn_drop(struct conn *conn, const char *why)
@@ -180,7 +191,7 @@ void conn_drop(struct conn *conn, const char *why)
     link_append(&conn->pg->dead, &conn->link);
     part->conns[conn->slot] = NULL;
     poller_drop(conn);
-    lose_job(conn, text);
+    lose_jobs(conn, text);
     part_conn_gone(conn, usable, text);
     pg_wake(conn->pg);
 }
@@ -280,6 +291,7 @@ static struct conn *conn_new(struct part *part, uint32_t slot)
     conn->number = ++pg->conn_seq * CONN_SLOTS + slot;
     conn->timer.ring = on_conn_timer;
     link_init(&conn->link);
+    link_init(&conn->behind);
     as_buf_init(&conn->cells, AS_RESULT_BYTES_MAX);
     cache_init(conn);
     conn->pq = PQconnectStartParams((const char *const *)part->keywords,
@@ -391,6 +403,7 @@ void conn_cancel(struct conn *conn)
     }
     conn->cancelling = true;
     conn->pg->handles++;
+    conn_offer(conn); /* nothing may stand behind what is cancelled: the request could hit it */
 }
 
 static void on_conn_timer(struct alarm *alarm)
@@ -450,11 +463,11 @@ static void advance(struct conn *conn)
         (void)PQsetSingleRowMode(conn->pq);
 }
 
-static void synced(struct conn *conn)
+static void synced(struct conn *conn, bool ends_job)
 {
     conn->failed = false;
-    if (conn->head < conn->count)
-        return; /* DEALLOCATE had a Sync of its own */
+    if (!ends_job)
+        return; /* that of DEALLOCATE, ahead of the branch */
     if (conn->state == CONN_CHECKING)
         check_synced(conn);
     else
@@ -474,13 +487,15 @@ static void read_pipeline(struct conn *conn)
             continue;
         }
         if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+            bool ends_job = conn->expects[conn->head].index;
+
             PQclear(result);
             if (conn->expects[conn->head].kind != EXPECT_SYNC) {
                 conn_drop(conn, "libpq and the agent are out of step");
                 continue;
             }
             advance(conn);
-            synced(conn);
+            synced(conn, ends_job);
             continue;
         }
         conn->answered = true;

@@ -21,10 +21,10 @@ static bool send_decision(struct conn *conn, struct job *job, const char *verb)
 
     if (as_gid_parse(job->op.gid, strlen(job->op.gid), &gid)) {
         job_fail(job, AS_PG_REFUSED, AS_REASON_PREPARE_REFUSED, "the gid is malformed");
-        return conn_sync(conn);
+        return conn_sync(conn, true);
     }
     snprintf(sql, sizeof sql, "%s PREPARED '%s'", verb, job->op.gid);
-    return conn_send_text(conn, sql, EXPECT_FINISH) && conn_sync(conn);
+    return conn_send_text(conn, sql, EXPECT_FINISH) && conn_sync(conn, true);
 }
 
 /*
@@ -48,7 +48,7 @@ static bool send_probe(struct conn *conn, struct job *job)
     job->listed = false;
     return conn_send_fixed(conn, FIXED_LISTED, 1, &gid) &&
            conn_send_fixed(conn, status ? FIXED_STATUS : FIXED_NO_STATUS, 2, params) &&
-           conn_sync(conn);
+           conn_sync(conn, true);
 }
 
 bool finish_send(struct conn *conn, struct job *job)
@@ -63,11 +63,11 @@ bool finish_send(struct conn *conn, struct job *job)
     case AS_PG_PROBE:
         return send_probe(conn, job);
     case AS_PG_ROTATE:
-        return conn_send_fixed(conn, FIXED_ROTATE, 0, NULL) && conn_sync(conn);
+        return conn_send_fixed(conn, FIXED_ROTATE, 0, NULL) && conn_sync(conn, true);
     default:
         if (job->internal)
-            return conn_send_fixed(conn, FIXED_UNMARK, 0, NULL) && conn_sync(conn);
-        return conn_send_fixed(conn, FIXED_SCAN, 1, &prefix) && conn_sync(conn);
+            return conn_send_fixed(conn, FIXED_UNMARK, 0, NULL) && conn_sync(conn, true);
+        return conn_send_fixed(conn, FIXED_SCAN, 1, &prefix) && conn_sync(conn, true);
     }
 }
 

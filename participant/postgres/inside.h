@@ -34,6 +34,7 @@
 #define CONN_SLOTS 2048        /* a connection's number modulo this is its slot */
 #define CONNECTIONS_WARM 2     /* work connections opened ahead of need */
 #define CONNECTIONS_RESERVED 2 /* for finishing only: it never waits behind waiting branches */
+#define DEPTH_MAX 4            /* operations sent on one connection, when every other one is busy */
 #define WAITING_MAX 10000      /* operations of one participant that wait for a connection */
 #define STATEMENTS_KEPT 256    /* prepared on one connection; more only within one branch */
 #define CONNECT_LIMIT (5 * AS_SECOND)
@@ -144,7 +145,7 @@ enum conn_state {
 struct poller; /* conn.c: owns the uv_poll_t, which outlives the connection's socket */
 
 struct conn {
-    struct link link; /* in part->idle[reserved] while IDLE */
+    struct link link; /* in part->idle[reserved] while IDLE, in part->sharing[reserved] */
     struct alarm timer;
     struct pg *pg;
     struct part *part;
@@ -157,7 +158,10 @@ struct conn {
     enum preflight_step step; /* of the preflight: the next one, once a result has said which */
     bool installed;
 
-    struct job *job;        /* BUSY, OPEN */
+    struct job *job;        /* BUSY, OPEN: whose results are coming */
+    struct link behind;     /* sent too: their results come after */
+    uint32_t depth;         /* job and those behind it */
+    bool shares;            /* the last of them is a decision: more may be sent behind it */
     struct expect *expects; /* from `head` to `count` */
     uint32_t head, count, cap;
     bool answered; /* the one at `head` has had a result */
@@ -211,7 +215,8 @@ struct part {
     uint32_t work_count, reserved_count; /* opening ones included */
     uint32_t opening[2];                 /* of these, not usable yet; by `reserved` */
     uint32_t usable;
-    struct link idle[2]; /* by `reserved`, the most recently used first */
+    struct link idle[2];    /* by `reserved`, the most recently used first */
+    struct link sharing[2]; /* busy, and more may be sent behind what they are at */
     struct link queue[QUEUE_COUNT];
     uint32_t waiting[QUEUE_COUNT];
 
@@ -327,10 +332,11 @@ void conn_limit(struct conn *conn, as_time within); /* AS_NEVER: none */
 void conn_idle(struct conn *conn);
 void conn_watch(struct conn *conn);  /* after sending */
 void conn_cancel(struct conn *conn); /* asks the server to stop what the connection is at */
+void conn_offer(struct conn *conn);  /* whether more may be sent on it has changed */
 struct expect *conn_expect(struct conn *conn, enum expect_kind kind);
 bool conn_send_fixed(struct conn *conn, enum fixed fixed, int count, const char *const *params);
 bool conn_send_text(struct conn *conn, const char *sql, enum expect_kind kind);
-bool conn_sync(struct conn *conn);
+bool conn_sync(struct conn *conn, bool ends_job);
 
 /* --- preflight.c --- */
 void preflight_begin(struct conn *conn);
@@ -346,6 +352,7 @@ void check_synced(struct conn *conn);
 /* --- branch.c --- */
 void run_job(struct conn *conn, struct job *job); /* any kind */
 void branch_result(struct conn *conn, const struct expect *expect, PGresult *result);
+void job_cancel(struct job *job);   /* one that runs */
 void job_synced(struct conn *conn); /* the pipeline of its operation has come to its end */
 void job_fail_result(struct job *job, const PGresult *result, int32_t statement,
                      enum as_reason_code code);

@@ -134,6 +134,8 @@ as_err part_init(struct part *part, struct pg *pg, uint32_t index,
         link_init(&part->queue[i]);
     link_init(&part->idle[0]);
     link_init(&part->idle[1]);
+    link_init(&part->sharing[0]);
+    link_init(&part->sharing[1]);
     if (part->config.connections == 0)
         part->config.connections = CONNECTIONS_DEFAULT;
     if (part->config.connections > CONNECTIONS_MAX)
@@ -325,26 +327,41 @@ struct conn *part_conn_of(const struct part *part, uint64_t number)
     return conn && conn->number == number ? conn : NULL;
 }
 
-static struct conn *take_idle(struct part *part, bool reserved)
+static struct conn *first_of(struct link *list)
 {
-    struct link *list = &part->idle[reserved];
-
     return link_empty(list) ? NULL : OWNER_OF(list->next, struct conn, link);
 }
 
-/* The connection that prepared the branch is the best one: its backend has all in its caches. */
+void conn_offer(struct conn *conn)
+{
+    link_remove(&conn->link);
+    if (conn->state == CONN_BUSY && conn->shares && !conn->cancelling && conn->depth < DEPTH_MAX)
+        link_append(&conn->part->sharing[conn->reserved], &conn->link);
+}
+
+/*
+ * The connection that prepared the branch is the best one: its backend has all in its caches. When
+ * all are busy, and there may be no more of them, then one that is at a decision, which is over
+ * soon: its backend finds the next operation waiting and need not sleep between.
+ */
 static struct conn *pick(struct part *part, const struct job *job, enum part_queue queue)
 {
+    bool full = part->work_count >= part->config.connections && part->opening[0] == 0;
     struct conn *conn = NULL;
 
-    if (queue == QUEUE_WORK)
-        return take_idle(part, false);
+    if (queue == QUEUE_WORK) {
+        conn = first_of(&part->idle[false]);
+        return conn || !full ? conn : first_of(&part->sharing[false]);
+    }
     if (job->op.connection)
         conn = part_conn_of(part, job->op.connection);
     if (conn && conn->state == CONN_IDLE)
         return conn;
-    conn = take_idle(part, false);
-    return conn ? conn : take_idle(part, true);
+    for (int i = 0; i < 2; i++)
+        if ((conn = first_of(&part->idle[i])))
+            return conn;
+    conn = first_of(&part->sharing[true]);
+    return conn || !full ? conn : first_of(&part->sharing[false]);
 }
 
 /* R7: a gid may bear another transaction once the connection that prepared it is gone. */
@@ -389,7 +406,7 @@ static void unmark(struct part *part)
 
     if (part->config.proof != AS_PROOF_MARKER || pg_now(part->pg) < part->marker_next)
         return;
-    conn = take_idle(part, true);
+    conn = first_of(&part->idle[true]);
     if (!conn)
         return;
     part->marker_next = pg_now(part->pg) + MARKER_EVERY;
@@ -468,6 +485,7 @@ void conn_idle(struct conn *conn)
 {
     conn->state = CONN_IDLE;
     conn->job = NULL;
+    link_remove(&conn->link);
     link_push(&conn->part->idle[conn->reserved], &conn->link);
     part_pump(conn->part);
     unmark(conn->part);

@@ -221,7 +221,7 @@ static void on_job_timer(struct alarm *alarm)
         job_end(job);
     } else if (job->state == JOB_RUNNING) {
         job->cancel_code = AS_REASON_TIMEOUT;
-        conn_cancel(job->conn);
+        job_cancel(job);
     }
 }
 
@@ -366,6 +366,7 @@ static void start_read_end(struct pg *pg, struct job *job)
         return;
     }
     read->conn = NULL;
+    conn->job = NULL;
     if (read->state == JOB_OPEN)
         job_drop(read);
     run_job(conn, job);
@@ -422,7 +423,7 @@ void pg_cancel(struct pg *pg, uint32_t participant, uint64_t op_id)
     } else if (job->state == JOB_RUNNING && !job->cancelled) {
         job->cancelled = true;
         job->cancel_code = AS_REASON_CLIENT_ABORT;
-        conn_cancel(job->conn);
+        job_cancel(job);
     }
 }
 
