@@ -25,8 +25,8 @@ struct txn;
 struct txn_config {
     uint64_t seed;
     uint32_t undecided_max;
-    uint32_t outcomes_max;
-    uint32_t retention_ms;
+    uint32_t outcomes_max; /* these two decide what the table holds: */
+    uint32_t retention_ms; /* they must be equal on all nodes */
     size_t committed_bytes_max;
     uint32_t resend_first_ms; /* 100; doubles with jitter up to */
     uint32_t resend_max_ms;   /* 5000 */
@@ -183,7 +183,7 @@ void txn_list(struct txn *txn, const struct txn_list_query *query,
 
 struct txn_counts {
     uint32_t undecided;  /* now */
-    uint32_t unfinished; /* committed, not finished */
+    uint32_t unfinished; /* committed, and at the leader: some branch not acknowledged */
     uint32_t heuristic;  /* branches that wait for an operator */
     uint32_t outcomes;
     size_t committed_set_bytes;
