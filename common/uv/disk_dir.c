@@ -38,9 +38,12 @@ as_err disk_err_of(int error)
     }
 }
 
+/* Of a call that has just failed: never OK. */
 static as_err last_err(void)
 {
-    return disk_err_of(errno);
+    as_err err = disk_err_of(errno);
+
+    return err ? err : AS_ERR_IO;
 }
 
 as_err disk_dir_init(struct disk_dir *dir, int fd)
@@ -122,7 +125,7 @@ static struct disk_file *file_place(struct disk_dir *dir)
 static as_err file_take(struct disk_dir *dir, const char *name, int flags,
                         struct disk_file **ret_file)
 {
-    struct disk_file *file;
+    struct disk_file *file = NULL;
     as_err err = AS_OK;
 
     uv_mutex_lock(&dir->lock);
@@ -161,7 +164,7 @@ static void file_release(struct disk_dir *dir, struct disk_file *file)
 /* The name means another file from now on, or none. */
 static void file_forget(struct disk_dir *dir, const char *name)
 {
-    struct disk_file *file;
+    struct disk_file *file = NULL;
 
     uv_mutex_lock(&dir->lock);
     file = file_find(dir, name);
@@ -199,7 +202,7 @@ static as_err sync_dir(struct disk_dir *dir)
 
 static as_err do_write(struct disk_dir *dir, const struct as_disk_op *op)
 {
-    struct disk_file *file;
+    struct disk_file *file = NULL;
     as_err err = file_take(dir, op->name, 0, &file);
 
     if (err)
@@ -214,7 +217,7 @@ static as_err do_write(struct disk_dir *dir, const struct as_disk_op *op)
 
 static as_err do_append(struct disk_dir *dir, const struct as_disk_op *op)
 {
-    struct disk_file *file;
+    struct disk_file *file = NULL;
     as_err err;
 
     if (op->offset == 0)
@@ -229,7 +232,7 @@ static as_err do_append(struct disk_dir *dir, const struct as_disk_op *op)
 
 static as_err do_sync(struct disk_dir *dir, const struct as_disk_op *op)
 {
-    struct disk_file *file;
+    struct disk_file *file = NULL;
     as_err err = file_take(dir, op->name, 0, &file);
 
     if (err)
@@ -384,7 +387,7 @@ as_err disk_dir_list(struct disk_dir *dir,
                      void (*each)(void *each_ctx, const char *name, uint64_t size), void *each_ctx)
 {
     struct dirent *entry;
-    DIR *stream;
+    DIR *stream = NULL;
     as_err err = dir_begin(dir, &stream);
 
     if (err)
@@ -438,7 +441,7 @@ as_err disk_dir_read(struct disk_dir *dir, const char *name, uint64_t offset, vo
 as_err disk_dir_sweep(struct disk_dir *dir)
 {
     struct dirent *entry;
-    DIR *stream;
+    DIR *stream = NULL;
     as_err err = dir_begin(dir, &stream);
 
     if (err)

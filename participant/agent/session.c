@@ -192,7 +192,8 @@ static void on_welcome(struct agent *agent, struct agent_session *session,
                              .number = welcome->node_id,
                              .name = agent->config.nodes[session->node]};
 
-    if (welcome->cluster.len != len || memcmp(welcome->cluster.data, agent->config.cluster, len)) {
+    if (welcome->cluster.len != len ||
+        memcmp(welcome->cluster.data, agent->config.cluster, len) != 0) {
         refuse(agent, session, other_cluster, other_cluster);
         return;
     }

@@ -168,6 +168,7 @@ void agent_past_add(struct agent *agent, const struct agent_key *key, enum as_ac
 {
     struct agent_past *past = past_find(agent, key);
 
+    AS_ASSERT(agent->past);
     if (!past) {
         past = &agent->past[agent->past_next];
         if (past->used)

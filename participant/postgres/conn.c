@@ -182,8 +182,7 @@ void conn_drop(struct conn *conn, const char *why)
         return;
     conn->closed = true;
     /* libpq's texts end in a newline, and are gone with the connection */
-    text[0] = '\0';
-    strncat(text, why, sizeof text - 1);
+    snprintf(text, sizeof text, "%s", why);
     for (size_t len = strlen(text); len > 0 && text[len - 1] == '\n'; len--)
         text[len - 1] = '\0';
     pg_alarm_set(conn->pg, &conn->timer, AS_NEVER);

@@ -31,6 +31,8 @@
     {                                                                                   \
         .section = s, .key = #f, .kind = CONFIG_CHOICE, FIELD(t, f), .choices = (words) \
     }
+/* Between arrays of one limit: the table of keys has checked the length. */
+#define COPY(to, from) snprintf(to, sizeof(to), "%s", from)
 #define SWITCH(s, t, f)                                           \
     {                                                             \
         .section = s, .key = #f, .kind = CONFIG_BOOL, FIELD(t, f) \
@@ -80,7 +82,7 @@ static void *participant_of(void *ctx, const char *section, const char *name, ch
     settings->participants = grown;
     grown = &settings->participants[settings->participant_count++];
     memset(grown, 0, sizeof(*grown));
-    strcpy(grown->name, name);
+    COPY(grown->name, name);
     return grown;
 }
 
@@ -118,10 +120,15 @@ static as_err split_coordinators(const struct settings *settings, struct agent_c
     uint32_t count = 0;
     uint16_t port;
 
-    strcpy(list, settings->coordinators);
+    COPY(list, settings->coordinators);
     for (char *at = strtok_r(list, ", ", &rest); at; at = strtok_r(NULL, ", ", &rest)) {
         if (net_address_split(at, host, &port) != AS_OK || port == 0) {
             snprintf(ret_why, 300, "coordinators: \"%.100s\" is not host:port or [v6]:port", at);
+            return AS_ERR_INVALID;
+        }
+        if (strlen(at) > AGENT_ADDRESS_LEN_MAX) {
+            snprintf(ret_why, 300, "coordinators: \"%.100s...\" is longer than %d bytes", at,
+                     AGENT_ADDRESS_LEN_MAX);
             return AS_ERR_INVALID;
         }
         if (count == AGENT_NODES_MAX) {
@@ -129,7 +136,7 @@ static as_err split_coordinators(const struct settings *settings, struct agent_c
             return AS_ERR_INVALID;
         }
         if (ret)
-            strcpy(ret->nodes[count], at);
+            COPY(ret->nodes[count], at);
         count++;
     }
     if (count == 0) {
@@ -173,7 +180,7 @@ as_err settings_read(const char *path, struct settings *ret, char ret_error[512]
     if (err)
         return err;
     if (!ret->name[0] && gethostname(ret->name, sizeof(ret->name) - 1))
-        strcpy(ret->name, "agent");
+        COPY(ret->name, "agent");
     return check(ret, path, ret_error);
 }
 
@@ -190,8 +197,8 @@ void settings_agent(const struct settings *settings, struct agent_config *ret,
     as_err err;
 
     memset(ret, 0, sizeof(*ret));
-    strcpy(ret->cluster, settings->cluster);
-    strcpy(ret->name, settings->name);
+    COPY(ret->cluster, settings->cluster);
+    COPY(ret->name, settings->name);
     ret->grace_ms = (uint32_t)settings->grace_ms;
     ret->scan_ms = (uint32_t)settings->scan_ms;
     err = split_coordinators(settings, ret, why);
@@ -200,7 +207,7 @@ void settings_agent(const struct settings *settings, struct agent_config *ret,
         const struct settings_participant *from = &settings->participants[i];
 
         memset(&participants[i], 0, sizeof(participants[i]));
-        strcpy(participants[i].name, from->name);
+        COPY(participants[i].name, from->name);
         participants[i].prepared_max = (uint32_t)from->prepared_max;
         participants[i].queue_max = (uint32_t)from->queue_max;
     }
@@ -212,13 +219,13 @@ void settings_pg(const struct settings *settings, struct pg_config *ret,
                  struct pg_participant_config *participants)
 {
     memset(ret, 0, sizeof(*ret));
-    strcpy(ret->cluster, settings->cluster);
+    COPY(ret->cluster, settings->cluster);
     for (uint32_t i = 0; i < settings->participant_count; i++) {
         const struct settings_participant *from = &settings->participants[i];
 
         memset(&participants[i], 0, sizeof(participants[i]));
-        strcpy(participants[i].name, from->name);
-        strcpy(participants[i].dsn, from->dsn);
+        COPY(participants[i].name, from->name);
+        COPY(participants[i].dsn, from->dsn);
         participants[i].connections = (uint32_t)from->connections;
         participants[i].proof = (enum as_proof)from->proof;
         participants[i].null = from->null;
