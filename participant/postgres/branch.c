@@ -23,11 +23,6 @@
 
 /* --- sending --- */
 
-static bool is_text(struct as_bytes bytes)
-{
-    return !memchr(bytes.data, '\0', bytes.len);
-}
-
 static as_err read_params(struct pg *pg, struct as_work_reader *work, uint32_t count)
 {
     struct as_bytes param;
@@ -41,7 +36,7 @@ static as_err read_params(struct pg *pg, struct as_work_reader *work, uint32_t c
         pg->param_cap = count;
     }
     for (uint32_t i = 0; i < count; i++) {
-        if (as_work_next_param(work, &param) || (param.data && !is_text(param)))
+        if (as_work_next_param(work, &param))
             return AS_ERR_MALFORMED;
         pg->params[i] = (const char *)param.data;
     }
@@ -56,8 +51,8 @@ static as_err send_statement(struct conn *conn, struct as_work_reader *work, uin
     bool fresh;
     as_err err = as_work_next_statement(work, &statement);
 
-    if (err || !is_text(statement.sql))
-        return AS_ERR_MALFORMED;
+    if (err)
+        return err;
     err = read_params(conn->pg, work, statement.param_count);
     if (!err)
         err = cache_take(conn, statement.sql, &entry, &fresh);

@@ -447,6 +447,42 @@ static void release_work(void)
         as_buf_close(&work_buffers[i]);
 }
 
+/* --- a synchronous standby that never comes --- */
+
+#define WAITING_FOR_STANDBY "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+/* The checkpointer tells the backends, some time after the reload: a write shows whether it has. */
+static bool write_waits(void)
+{
+    PGconn *conn = server_connect();
+    bool waits = false;
+
+    assert_true(PQsendQuery(conn, "COMMENT ON DATABASE postgres IS 'written'"));
+    while (!waits && PQconsumeInput(conn) && PQisBusy(conn))
+        waits = strcmp(sql(WAITING_FOR_STANDBY), "0") != 0;
+    if (waits) {
+        PGcancel *request = PQgetCancel(conn);
+        char error[256];
+
+        assert_true(PQcancel(request, error, sizeof error));
+        PQfreeCancel(request);
+        WAIT_FOR(strcmp(sql(WAITING_FOR_STANDBY), "0") == 0);
+    }
+    PQfinish(conn);
+    return waits;
+}
+
+__attribute__((unused)) static void standby_wanted(bool wanted)
+{
+    sql(wanted ? "ALTER SYSTEM SET synchronous_standby_names = 'nobody'"
+               : "ALTER SYSTEM RESET synchronous_standby_names");
+    sql("SELECT pg_reload_conf()");
+    if (wanted)
+        WAIT_FOR(write_waits());
+    else
+        WAIT_FOR(strcmp(sql("SHOW synchronous_standby_names"), "") == 0);
+}
+
 #define assert_status(answer, expected)                                                 \
     do {                                                                                \
         if ((answer)->done.status != (expected))                                        \

@@ -347,13 +347,10 @@ static void test_warned(void **state)
     uint64_t id;
 
     (void)state;
-    sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-    sql("SELECT pg_reload_conf()");
-    WAIT_FOR(strcmp(sql("SHOW synchronous_standby_names"), "nobody") == 0);
+    standby_wanted(true);
     id = start_branch(AS_PG_PREPARE, AS_ISOLATION_READ_COMMITTED, 0,
                       TEXTS("UPDATE accounts SET balance = balance WHERE id = 1"));
-    WAIT_FOR(strcmp(sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"),
-                    "1") == 0);
+    WAIT_FOR(strcmp(sql(WAITING_FOR_STANDBY), "1") == 0);
     cancel(id);
     answer = wait_for(id);
     assert_status(answer, AS_PG_WARNED);
@@ -361,13 +358,10 @@ static void test_warned(void **state)
     assert_non_null(strstr(answer->message, "canceling wait for synchronous replication"));
     strcpy(op.gid, gid_last);
     id = start(&op);
-    WAIT_FOR(strcmp(sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"),
-                    "1") == 0);
+    WAIT_FOR(strcmp(sql(WAITING_FOR_STANDBY), "1") == 0);
     cancel(id);
     assert_status(wait_for(id), AS_PG_WARNED);
-    sql("ALTER SYSTEM RESET synchronous_standby_names");
-    sql("SELECT pg_reload_conf()");
-    WAIT_FOR(strcmp(sql("SHOW synchronous_standby_names"), "") == 0);
+    standby_wanted(false);
     /* a warning of the branch's own is its own affair */
     answer = PREPARE("DO $$ BEGIN RAISE WARNING 'hot'; END $$");
     assert_status(answer, AS_PG_OK);

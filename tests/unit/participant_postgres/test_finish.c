@@ -202,13 +202,19 @@ static void test_stale(void **state)
 {
     struct answer *answer = PREPARE(UPDATE);
     uint64_t connection = answer->done.connection;
+    char old[200];
 
     (void)state;
     assert_true(connection != 0);
     assert_status(finish(AS_PG_COMMIT_PREPARED, gid_last, connection + 1, 0), AS_PG_STALE);
+    snprintf(old, sizeof old,
+             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'assent-agent' AND "
+             "backend_start < '%s'",
+             sql("SELECT clock_timestamp()"));
     sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
         "AND application_name = 'assent-agent'");
-    WAIT_FOR(room.ups == 2); /* the last connection gone: checked anew */
+    WAIT_FOR(strcmp(sql(old), "0") == 0);
+    turn(); /* sees the ends of all of them */
     answer = finish(AS_PG_COMMIT_PREPARED, gid_last, connection, 0);
     assert_status(answer, AS_PG_STALE);
     assert_string_equal(sql("SELECT count(*) FROM pg_prepared_xacts"), "1");
@@ -243,15 +249,110 @@ static void test_finishing_never_waits(void **state)
         assert_status(wait_for(waiting[i]), AS_PG_OK);
 }
 
+static int open_small(void **state)
+{
+    (void)state;
+    room_open(1, AS_PROOF_XACT_STATUS);
+    return 0;
+}
+
+/* Every connection is at a decision that takes long: what comes then is sent behind one, and each still ends by
+ * itself. To cancel what stands behind must not hit the decision before it. */
+static void test_behind_decisions(void **state)
+{
+    char gids[8][AS_GID_LEN_MAX + 1];
+    struct answer *answer;
+    uint64_t ends[8], branch, lost;
+    char text[100];
+
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        snprintf(text, sizeof text, "UPDATE accounts SET balance = 7 WHERE id = %d", 40 + i);
+        assert_status(PREPARE(text), AS_PG_OK);
+        strcpy(gids[i], gid_last);
+    }
+    standby_wanted(true);
+    for (int i = 0; i < 7; i++) {
+        struct as_pg_op op = {.kind = AS_PG_COMMIT_PREPARED};
+
+        strcpy(op.gid, i == 5 ? "assent/demo/5f3a9c01d2e4b687/9.9/1/none" : gids[i]);
+        ends[i] = start(&op);
+    }
+    WAIT_FOR(strcmp(sql(WAITING_FOR_STANDBY), "3") == 0);
+    branch = start_branch(AS_PG_READ, AS_ISOLATION_READ_COMMITTED, 0, TEXTS("SELECT 42 AS a"));
+    lost = start_branch(AS_PG_READ, AS_ISOLATION_READ_COMMITTED, 0, TEXTS("SELECT 43 AS a"));
+    cancel(branch);
+    for (int i = 0; i < 5; i++)
+        turn();
+    standby_wanted(false);
+    for (int i = 0; i < 7; i++) {
+        answer = wait_for(ends[i]);
+        if (i == 5)
+            assert_string_equal(answer->done.sqlstate, "42704");
+        else
+            assert_status(answer, AS_PG_OK);
+    }
+    answer = wait_for(branch);
+    if (answer->done.status == AS_PG_OK)
+        assert_status(read_end(AS_PG_READ_ABORT, branch), AS_PG_OK);
+    else
+        assert_status(answer, AS_PG_CANCELLED);
+    answer = wait_for(lost);
+    assert_string_equal(answer->results, "[1]\na\n43");
+    assert_status(read_end(AS_PG_READ_COMMIT, lost), AS_PG_OK);
+    assert_string_equal(sql("SELECT count(*) FROM accounts WHERE balance = 7"), "6");
+    assert_status(finish(AS_PG_ROLLBACK_PREPARED, gids[5], 0, 0), AS_PG_OK);
+    assert_status(finish(AS_PG_ROLLBACK_PREPARED, gids[7], 0, 0), AS_PG_OK);
+}
+
+/* All that was sent on a connection is lost with it. */
+static void test_lost_behind_decisions(void **state)
+{
+    char gids[4][AS_GID_LEN_MAX + 1];
+    uint64_t ends[4], branch;
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        assert_status(PREPARE("SELECT 1"), AS_PG_OK);
+        strcpy(gids[i], gid_last);
+    }
+    standby_wanted(true);
+    for (int i = 0; i < 4; i++) {
+        struct as_pg_op op = {.kind = AS_PG_COMMIT_PREPARED};
+
+        strcpy(op.gid, gids[i]);
+        ends[i] = start(&op);
+    }
+    branch = start_branch(AS_PG_PREPARE, AS_ISOLATION_READ_COMMITTED, 0, TEXTS("SELECT 1"));
+    WAIT_FOR(strcmp(sql(WAITING_FOR_STANDBY), "3") == 0);
+    sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+    for (int i = 0; i < 4; i++)
+        assert_status(wait_for(ends[i]), AS_PG_LOST);
+    assert_status(wait_for(branch), AS_PG_LOST);
+    standby_wanted(false);
+    WAIT_FOR(strcmp(sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active'"), "1") == 0);
+    snprintf(gids[0], sizeof gids[0], "%s", sql("SELECT gid FROM pg_prepared_xacts"));
+    while (gids[0][0]) {
+        (void)finish(AS_PG_ROLLBACK_PREPARED, gids[0], 0, 0);
+        snprintf(gids[0], sizeof gids[0], "%s", sql("SELECT gid FROM pg_prepared_xacts"));
+    }
+}
+
 #define WITH(open, test) cmocka_unit_test_setup_teardown(test, open, close_room)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH(open_room, test_not_there), WITH(open_room, test_many_at_once),
-        WITH(open_room, test_probe),     WITH(open_marker, test_marker),
-        WITH(open_room, test_scan),      WITH(open_room, test_rotate),
-        WITH(open_room, test_stale),     WITH(open_room, test_finishing_never_waits),
+        WITH(open_room, test_not_there),
+        WITH(open_room, test_many_at_once),
+        WITH(open_room, test_probe),
+        WITH(open_marker, test_marker),
+        WITH(open_room, test_scan),
+        WITH(open_room, test_rotate),
+        WITH(open_room, test_stale),
+        WITH(open_room, test_finishing_never_waits),
+        WITH(open_small, test_behind_decisions),
+        WITH(open_small, test_lost_behind_decisions),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

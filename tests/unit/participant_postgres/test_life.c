@@ -150,18 +150,13 @@ static void test_lost(void **state)
     assert_status(PREPARE("SELECT 1"), AS_PG_OK);
     finish(AS_PG_ROLLBACK_PREPARED, gid_last, 0, 0);
     /* while PREPARE itself waits: what it waits for has happened */
-    sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-    sql("SELECT pg_reload_conf()");
-    WAIT_FOR(strcmp(sql("SHOW synchronous_standby_names"), "nobody") == 0);
+    standby_wanted(true);
     id = start_branch(AS_PG_PREPARE, AS_ISOLATION_READ_COMMITTED, 0,
                       TEXTS("UPDATE accounts SET balance = 2 WHERE id = 1"));
-    WAIT_FOR(strcmp(sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"),
-                    "1") == 0);
+    WAIT_FOR(strcmp(sql(WAITING_FOR_STANDBY), "1") == 0);
     TERMINATE("wait_event = 'SyncRep'");
     assert_status(wait_for(id), AS_PG_LOST);
-    sql("ALTER SYSTEM RESET synchronous_standby_names");
-    sql("SELECT pg_reload_conf()");
-    WAIT_FOR(strcmp(sql("SHOW synchronous_standby_names"), "") == 0);
+    standby_wanted(false);
     WAIT_FOR(finish(AS_PG_PROBE, gid_last, 0, 0)->done.listed);
     assert_status(finish(AS_PG_ROLLBACK_PREPARED, gid_last, 0, 0), AS_PG_OK);
     /* an open READ */
