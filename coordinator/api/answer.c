@@ -242,6 +242,8 @@ static void put_agent(struct as_buf *buf, const struct node_agent_view *agent)
     json_put_text(buf, agent->up ? "up" : "down");
     JSON_PUT(buf, ",\"detail\":");
     json_put_text_or_null(buf, agent->detail);
+    JSON_PUT(buf, ",\"last_refusal\":");
+    json_put_text_or_null(buf, agent->refusal);
     if (facts) {
         JSON_PUT(buf, ",\"postgresql\":");
         if (facts->server_version)

@@ -304,6 +304,7 @@ static const char *const lines[] = {
     "        peer: { type: [string, \"null\"] }\n",
     "        state: { enum: [up, down] }\n",
     "        detail: { type: [string, \"null\"], description: Why it is down; warnings of its preflight. }\n",
+    "        last_refusal: { type: [string, \"null\"], description: Why a decided branch could not be finished the last time. }\n",
     "        postgresql: { type: [string, \"null\"], examples: [\"15.18\"] }\n",
     "        max_prepared_transactions: { type: integer }\n",
     "        connections: { type: integer }\n",

@@ -23,6 +23,8 @@ struct node_slot {
     bool up;
     char name[AS_PARTICIPANT_LEN_MAX + 1];
     char detail[NODE_DETAIL_LEN_MAX + 1];
+    char refusal[NODE_DETAIL_LEN_MAX +
+                 1]; /* the last time a branch could not be finished; "": never */
     char oldest_gid[AS_GID_LEN_MAX + 1];
     struct as_wire_participant facts;
     struct as_wire_status status;
@@ -32,6 +34,7 @@ struct node_slot {
 struct node_session {
     uint64_t connection;
     bool welcome; /* HELLO was accepted */
+    bool broken;  /* a message to it was lost: it ends with this turn */
     char peer[NODE_PEER_LEN_MAX + 1];
     char name[NODE_PEER_LEN_MAX + 1];
     struct as_buf in; /* a frame that is not whole yet */
@@ -85,7 +88,7 @@ struct node {
     struct as_buf snapshot_chunk;
 
     struct node_session **sessions;
-    uint32_t session_count;
+    uint32_t session_count, broken_sessions;
     struct as_map session_map; /* connection -> position in sessions */
     as_time ping_at;
 
@@ -116,6 +119,7 @@ void node_snapshot_if_due(struct node *node);
 void node_send(struct node *node, uint64_t session, const struct as_wire_msg *msg);
 void node_sessions_announce(struct node *node);
 void node_sessions_ping(struct node *node);
+void node_sessions_reap(struct node *node);
 void node_sessions_free(struct node *node);
 
 #endif

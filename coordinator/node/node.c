@@ -260,6 +260,7 @@ void node_turn_end(struct node *node)
 
     if (node->failed)
         return;
+    node_sessions_reap(node);
     node_snapshot_if_due(node);
     node_log(node, &(struct log_event){.kind = LOG_FLUSH});
     if (node->failed)

@@ -69,6 +69,7 @@ struct node_agent_view {
     const struct as_wire_participant *facts; /* its byte fields are empty: see detail */
     const struct as_wire_status *status;     /* last scan */
     const char *oldest_gid;                  /* "" if none */
+    const char *refusal; /* why a decided branch could not be finished the last time; "": never */
 };
 struct node_participant_view {
     struct txn_participant_view txn;

@@ -66,6 +66,7 @@ static void session_end(struct node *node, struct node_session *session, const c
             node_fail(node, "out of memory while moving a session");
     }
     node->session_count--;
+    node->broken_sessions -= session->broken;
     session_free(session);
     if (welcome)
         node_txn(node, &event);
@@ -125,17 +126,31 @@ void node_on_closed(struct node *node, uint64_t connection, as_err err)
 
 void node_send(struct node *node, uint64_t session, const struct as_wire_msg *msg)
 {
+    struct node_session *to;
+
     as_buf_clear(&node->out);
     as_wire_put(&node->out, msg);
-    if (node->out.err) {
-        /* Out of memory. A lost message is always allowed, but not a gap in the stream's order: end
-         * it. */
-        node->ops->net_close(node->env, session);
-        node_on_closed(node, session, node->out.err);
+    if (!node->out.err) {
+        node->frames_out++;
+        node->ops->net_send(node->env, session, as_buf_bytes(&node->out));
         return;
     }
-    node->frames_out++;
-    node->ops->net_send(node->env, session, as_buf_bytes(&node->out));
+    /* Out of memory. A session may be lost, but not a message in the middle of it. It is ended when the turn ends: here
+     * the core's effects are being carried out, and its next step would take them away. */
+    to = find(node, session);
+    if (to && !to->broken) {
+        to->broken = true;
+        node->broken_sessions++;
+        node->ops->net_close(node->env, session);
+    }
+}
+
+void node_sessions_reap(struct node *node)
+{
+    for (uint32_t i = node->session_count; i-- > 0 && node->broken_sessions > 0;) {
+        if (node->sessions[i]->broken)
+            session_end(node, node->sessions[i], as_err_text(AS_ERR_NOMEM));
+    }
 }
 
 /* --- Messages --- */
@@ -174,10 +189,8 @@ static void announce(struct node *node, struct node_session *session)
 
 void node_sessions_announce(struct node *node)
 {
-    for (uint32_t i = node->session_count; i-- > 0;) {
-        if (i < node->session_count) /* sending may end sessions (out of memory) */
-            announce(node, node->sessions[i]);
-    }
+    for (uint32_t i = 0; i < node->session_count; i++)
+        announce(node, node->sessions[i]);
 }
 
 static const char *on_hello(struct node *node, struct node_session *session,
@@ -191,7 +204,6 @@ static const char *on_hello(struct node *node, struct node_session *session,
                     .cluster = {(const uint8_t *)node->report.cluster,
                                 strlen(node->report.cluster)}},
     };
-    uint64_t connection = session->connection;
 
     if (why)
         return why;
@@ -201,10 +213,8 @@ static const char *on_hello(struct node *node, struct node_session *session,
                                         .number = session->connection,
                                         .name = session->name,
                                         .detail = session->peer});
-    node_send(node, connection, &msg);
-    session = find(node, connection); /* sending may have ended it (out of memory) */
-    if (session)
-        announce(node, session);
+    node_send(node, session->connection, &msg);
+    announce(node, session);
     return NULL;
 }
 
@@ -276,7 +286,16 @@ static const char *on_status(struct node_session *session, const struct as_wire_
     return NULL;
 }
 
-/* NULL, or why the session must end. The session may be gone when this returns NULL. */
+/* Why a decided branch is not finished yet: what an operator of the database needs to read. */
+static void note_refusal(struct node_session *session, const struct as_wire_ack *ack)
+{
+    uint16_t slot = ack->branch.slot;
+
+    if (ack->ack == AS_ACK_RETRY && slot < session->slot_count)
+        copy_text(session->slots[slot].refusal, sizeof(session->slots[slot].refusal), ack->message);
+}
+
+/* NULL, or why the session must end. */
 static const char *on_message(struct node *node, struct node_session *session,
                               const struct as_wire_msg *msg)
 {
@@ -300,6 +319,7 @@ static const char *on_message(struct node *node, struct node_session *session,
         return NULL;
     case AS_WIRE_ACK:
         node->acks++;
+        note_refusal(session, &msg->ack);
         node_txn(node, &(struct txn_event){.kind = TXN_ACK, .ack = {id, &msg->ack}});
         return NULL;
     case AS_WIRE_INQUIRE:
@@ -316,67 +336,58 @@ static const char *on_message(struct node *node, struct node_session *session,
     }
 }
 
-/* Takes whole frames off `bytes`; returns what is left of them. The session may be gone: *ret_gone.
+/*
+ * Takes whole frames off `bytes` and returns how many bytes that were; the rest is the beginning of one. False: the
+ * session has been ended.
  */
-static struct as_bytes take_frames(struct node *node, struct node_session *session,
-                                   struct as_bytes bytes, bool *ret_gone)
+static bool take_frames(struct node *node, struct node_session *session, struct as_bytes bytes,
+                        size_t *ret_taken)
 {
-    uint64_t connection = session->connection;
+    size_t taken = 0, used;
     struct as_wire_msg msg;
-    const char *why;
-    size_t used;
 
-    *ret_gone = false;
-    while (bytes.len > 0) {
-        as_err err = as_wire_take(bytes, &msg, &used);
+    while (taken < bytes.len && !session->broken && !node->failed) {
+        struct as_bytes rest = {bytes.data + taken, bytes.len - taken};
+        as_err err = as_wire_take(rest, &msg, &used);
+        const char *why;
 
         if (err == AS_ERR_AGAIN)
-            return bytes;
-        if (!err)
-            node->frames_in++;
+            break;
+        node->frames_in += !err;
         why = err ? as_err_text(err) : on_message(node, session, &msg);
-        /* What the message did may have ended the session (out of memory while answering). */
-        session = find(node, connection);
-        if (!session || node->failed) {
-            *ret_gone = true;
-            return bytes;
-        }
         if (why) {
             session_refuse(node, session, why);
-            *ret_gone = true;
-            return bytes;
+            return false;
         }
-        bytes.data += used;
-        bytes.len -= used;
+        taken += used;
     }
-    return bytes;
+    *ret_taken = taken;
+    return true;
 }
 
 void node_on_bytes(struct node *node, uint64_t connection, struct as_bytes bytes)
 {
     struct node_session *session = find(node, connection);
-    struct as_bytes rest;
-    bool gone;
+    size_t taken;
 
-    if (!session || node->failed)
+    if (!session || session->broken || node->failed)
         return;
     session->heard_at = node->ops->now(node->env);
     if (session->in.len == 0) {
-        rest = take_frames(node, session, bytes, &gone);
-        if (!gone && rest.len > 0)
-            as_put_bytes(&session->in, rest.data, rest.len);
+        if (!take_frames(node, session, bytes, &taken))
+            return;
+        if (taken < bytes.len)
+            as_put_bytes(&session->in, bytes.data + taken, bytes.len - taken);
     } else {
         /* Messages borrow from `in` while they are handled, so it changes only between them. */
         as_put_bytes(&session->in, bytes.data, bytes.len);
-        if (session->in.err) {
-            session_refuse(node, session, as_err_text(session->in.err));
-            return;
+        if (!session->in.err) {
+            if (!take_frames(node, session, as_buf_bytes(&session->in), &taken))
+                return;
+            as_buf_consume(&session->in, taken);
         }
-        rest = take_frames(node, session, as_buf_bytes(&session->in), &gone);
-        if (!gone)
-            as_buf_consume(&session->in, session->in.len - rest.len);
     }
-    if (!gone && session->in.err)
+    if (session->in.err)
         session_refuse(node, session, as_err_text(session->in.err));
 }
 
@@ -386,11 +397,9 @@ void node_sessions_ping(struct node *node)
     as_time every = (as_time)node->config.ping_ms * AS_MS;
 
     for (uint32_t i = node->session_count; i-- > 0;) {
-        struct node_session *session = i < node->session_count ? node->sessions[i] : NULL;
-        uint64_t connection = session ? session->connection : 0;
+        struct node_session *session = node->sessions[i];
+        uint64_t connection = session->connection;
 
-        if (!session)
-            continue; /* ending one may end others (out of memory) */
         if (now - session->heard_at > every * SILENT_PINGS_MAX) {
             node->ops->net_close(node->env, connection);
             session_end(node, session, "silent for too long");

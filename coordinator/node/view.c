@@ -1,6 +1,7 @@
 /*
  * Looking into a node: nothing here changes it.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/node/internal.h"
@@ -14,19 +15,18 @@ void node_list(struct node *node, const struct txn_list_query *query,
 
 struct participants_walk {
     struct node *node;
-    const char *name; /* NULL: all */
     void (*each)(void *ctx, const struct node_participant_view *view);
     void *ctx;
+    uint32_t count;
+    struct txn_participant_view all[AS_PARTICIPANTS_MAX];
     struct node_agent_view agents[AS_AGENT_SESSIONS_MAX];
 };
 
-static void show_participant(void *walk_ctx, const struct txn_participant_view *participant)
+static void show_participant(struct participants_walk *walk,
+                             const struct txn_participant_view *participant)
 {
-    struct participants_walk *walk = walk_ctx;
     struct node_participant_view view = {.txn = *participant, .agents = walk->agents};
 
-    if (walk->name && strcmp(walk->name, participant->name) != 0)
-        return;
     for (uint32_t i = 0; i < walk->node->session_count; i++) {
         const struct node_session *session = walk->node->sessions[i];
 
@@ -44,54 +44,47 @@ static void show_participant(void *walk_ctx, const struct txn_participant_view *
                 .facts = &slot->facts,
                 .status = &slot->status,
                 .oldest_gid = slot->oldest_gid,
+                .refusal = slot->refusal,
             };
         }
     }
     walk->each(walk->ctx, &view);
 }
 
-struct known_ask {
-    const char *name;
-    bool known;
-};
-
-static void ask_known(void *ctx, const struct txn_participant_view *participant)
+/* Those of the table, then those that never came up: they are in no table, but their agent says why. */
+static void gather(void *ctx, const struct txn_participant_view *participant)
 {
-    struct known_ask *ask = ctx;
+    struct participants_walk *walk = ctx;
 
-    ask->known |= strcmp(ask->name, participant->name) == 0;
+    for (uint32_t i = 0; i < walk->count; i++)
+        if (strcmp(walk->all[i].name, participant->name) == 0)
+            return;
+    if (walk->count < AS_COUNT_OF(walk->all))
+        walk->all[walk->count++] = *participant;
 }
 
-/* A participant that never came up is in no table, but its agent says why: that is what an operator
- * needs. */
-static void show_never_up(struct participants_walk *walk)
+static int compare_names(const void *a, const void *b)
 {
-    struct node *node = walk->node;
+    const struct txn_participant_view *left = a, *right = b;
 
-    for (uint32_t i = 0; i < node->session_count; i++) {
-        for (uint32_t s = 0; s < node->sessions[i]->slot_count; s++) {
-            const struct node_slot *slot = &node->sessions[i]->slots[s];
-            struct known_ask ask = {slot->name, false};
-
-            if (!slot->known || slot->up)
-                continue;
-            txn_participants(node->txn, ask_known, &ask);
-            for (uint32_t before = 0; before < i && !ask.known; before++)
-                for (uint32_t b = 0; b < node->sessions[before]->slot_count; b++)
-                    ask.known |= strcmp(node->sessions[before]->slots[b].name, slot->name) == 0;
-            if (!ask.known)
-                show_participant(walk, &(struct txn_participant_view){.name = slot->name});
-        }
-    }
+    return strcmp(left->name, right->name);
 }
 
 void node_participants(struct node *node, const char *name,
                        void (*each)(void *ctx, const struct node_participant_view *view), void *ctx)
 {
-    struct participants_walk walk = {.node = node, .name = name, .each = each, .ctx = ctx};
+    struct participants_walk walk = {.node = node, .each = each, .ctx = ctx};
 
-    txn_participants(node->txn, show_participant, &walk);
-    show_never_up(&walk);
+    txn_participants(node->txn, gather, &walk);
+    for (uint32_t i = 0; i < node->session_count; i++)
+        for (uint32_t s = 0; s < node->sessions[i]->slot_count; s++)
+            if (node->sessions[i]->slots[s].known)
+                gather(&walk,
+                       &(struct txn_participant_view){.name = node->sessions[i]->slots[s].name});
+    qsort(walk.all, walk.count, sizeof(walk.all[0]), compare_names);
+    for (uint32_t i = 0; i < walk.count; i++)
+        if (!name || strcmp(name, walk.all[i].name) == 0)
+            show_participant(&walk, &walk.all[i]);
 }
 
 void node_info(const struct node *node, struct node_info *ret)

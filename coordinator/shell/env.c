@@ -18,11 +18,9 @@
 #include "common/uv/say.h"
 
 #define EXIT_FATAL 70
-/* On a disk slower than this the loop must not wait for it: others would. Waking a thread costs ~20
- * us. */
+/* On a disk slower than this the loop must not wait for it: others would. */
 #define IN_PLACE_NS_MAX (500 * AS_US)
 #define PASSES_MAX 3
-#define IN_PLACE_RETRY 1000 /* writes after which a slow disk is tried again */
 
 _Noreturn static void end_process(const char *why)
 {
@@ -173,10 +171,18 @@ static void env_disk_start(struct as_env *env, const struct as_disk_op *op)
     }
 }
 
+/* Of the last writes, those in place and those of the helper thread alike. */
+static void measure_sync(struct as_env *env)
+{
+    env->sync_ns += ((as_time)(uv_hrtime() - env->write_began) - env->sync_ns) / 8;
+}
+
 void env_on_disk_done(void *ctx, uint64_t ticket, as_err err)
 {
     struct as_env *env = ctx;
 
+    if (ticket == env->held.ticket)
+        measure_sync(env);
     node_on_disk_done(env->node, ticket, err);
 }
 
@@ -192,33 +198,25 @@ static bool write_in_place(struct as_env *env)
     if (!env->sync_in_place || disk_writing(env->disk) || !node_waits_for_log(env->node))
         return false;
     node_metrics(env->node, &metrics);
-    if (metrics.txn.undecided > 1)
-        return false;
-    if (env->sync_ns <= IN_PLACE_NS_MAX)
-        return true;
-    if (++env->sync_skipped < IN_PLACE_RETRY)
-        return false;
-    env->sync_skipped = 0;
-    return true;
+    return metrics.txn.undecided == 1 && env->sync_ns <= IN_PLACE_NS_MAX;
 }
 
 /* True if the write is done already, and the node has been told. */
 static bool begin_held(struct as_env *env)
 {
-    uint64_t began;
     as_err err;
 
     if (!env->holding)
         return false;
     env->holding = false;
+    env->write_began = uv_hrtime();
     if (!write_in_place(env)) {
         begin_op(env, &env->held);
         return false;
     }
     net_flush(env->net);
-    began = uv_hrtime();
     err = disk_write_here(env->disk, &env->held);
-    env->sync_ns += ((as_time)(uv_hrtime() - began) - env->sync_ns) / 8;
+    measure_sync(env);
     turn_begins(env); /* time has passed, and its end is an event like any other */
     node_on_disk_done(env->node, env->held.ticket, err);
     return true;

@@ -40,8 +40,8 @@ struct as_env {
     struct as_disk_op held;
     bool holding;
     bool sync_in_place;
-    as_time sync_ns; /* moving average of writes carried out in place */
-    uint32_t sync_skipped;
+    as_time sync_ns; /* moving average of writes */
+    uint64_t write_began;
 
     uint64_t random[SHELL_RANDOM_COUNT];
     uint32_t random_left;
