@@ -173,8 +173,8 @@ void node_participants(struct node *node, const char *name,
                                                  .foreign = 3,
                                                  .oldest_age_ms = 2500};
     static const struct node_agent_view agents[] = {
-        {"agent-1", "127.0.0.1:5", true, "fsync is off", &facts, &status, "assent/x"},
-        {"agent-2", "127.0.0.1:6", false, "", NULL, NULL, ""},
+        {"agent-1", "127.0.0.1:5", true, "fsync is off", &facts, &status, "assent/x", ""},
+        {"agent-2", "127.0.0.1:6", false, "", NULL, NULL, "", ""},
     };
     static const struct node_participant_view view = {
         {"bank_a", {{0xab, 1}}, 18446744073709551615u, 7000000000000000001u, 3, 2, 4, 9},
