@@ -82,7 +82,8 @@ struct as_pg_done {
     uint64_t connection; /* PREPARE: the connection's number, never used again for another one */
     struct as_bytes results; /* PREPARE, READ: assent/work.h */
     /* on REFUSED, EXPECTATION, WARNED, LOST, UNAVAILABLE, CANCELLED */
-    enum as_reason_code code;
+    enum as_reason_code
+        code;          /* NONE: the server's own refusal; branch_reason tells from sqlstate */
     int32_t statement; /* index from 0, -1: none of them */
     char sqlstate[6];
     const char *message; /* never NULL */

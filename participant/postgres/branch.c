@@ -223,18 +223,8 @@ void job_cancel(struct job *job)
 
 /* --- results --- */
 
-static enum as_reason_code code_of(const char *sqlstate, enum as_reason_code code)
-{
-    static const char *const conflicts[] = {"40P01", "55P03"};
-
-    for (size_t i = 0; i < AS_COUNT_OF(conflicts); i++)
-        if (strcmp(sqlstate, conflicts[i]) == 0)
-            return AS_REASON_LOCK_CONFLICT;
-    return code;
-}
-
-void job_fail_result(struct job *job, const PGresult *result, int32_t statement,
-                     enum as_reason_code code)
+/* The server's own refusal: what it means for the vote is the branch's to say (branch_reason). */
+void job_fail_result(struct job *job, const PGresult *result, int32_t statement)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -247,7 +237,7 @@ void job_fail_result(struct job *job, const PGresult *result, int32_t statement,
     snprintf(job->sqlstate, sizeof job->sqlstate, "%.5s", sqlstate);
     /* 57014: query_canceled. Without a request of ours it was the server's statement_timeout. */
     if (!job->cancelled || strcmp(sqlstate, "57014") != 0) {
-        job_fail(job, AS_PG_REFUSED, code_of(sqlstate, code), message ? message : "no message");
+        job_fail(job, AS_PG_REFUSED, AS_REASON_NONE, message ? message : "no message");
         return;
     }
     if (job->cancel_code == AS_REASON_TIMEOUT)
@@ -280,8 +270,7 @@ static void refused(struct conn *conn, const struct expect *expect, const PGresu
         return;
     }
     rows_drop(conn);
-    job_fail_result(job, result, user ? (int32_t)expect->index : -1,
-                    user ? AS_REASON_STATEMENT_FAILED : AS_REASON_PREPARE_REFUSED);
+    job_fail_result(job, result, user ? (int32_t)expect->index : -1);
 }
 
 static void statement_done(struct conn *conn, const struct expect *expect, PGresult *result)

@@ -202,5 +202,5 @@ void finish_result(struct conn *conn, const struct expect *expect, PGresult **re
         strcmp(sqlstate, "22023") == 0)
         job->xact = AS_PG_XACT_INVALID;
     else
-        job_fail_result(job, *result, -1, AS_REASON_PARTICIPANT_UNAVAILABLE);
+        job_fail_result(job, *result, -1);
 }

@@ -354,8 +354,7 @@ void run_job(struct conn *conn, struct job *job); /* any kind */
 void branch_result(struct conn *conn, const struct expect *expect, PGresult *result);
 void job_cancel(struct job *job);   /* one that runs */
 void job_synced(struct conn *conn); /* the pipeline of its operation has come to its end */
-void job_fail_result(struct job *job, const PGresult *result, int32_t statement,
-                     enum as_reason_code code);
+void job_fail_result(struct job *job, const PGresult *result, int32_t statement);
 
 /* --- finish.c --- */
 bool finish_send(struct conn *conn, struct job *job);

@@ -253,6 +253,12 @@ static int open_small(void **state)
 {
     (void)state;
     room_open(1, AS_PROOF_XACT_STATUS);
+    /* until the two that are kept for finishing are there too */
+    WAIT_FOR(
+        strcmp(sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle' AND query <> '' "
+                   "AND application_name = 'assent-agent'"),
+               "3") == 0);
+    turn();
     return 0;
 }
 
