@@ -17,11 +17,11 @@
 #define LOG_DATA_OFFSET \
     4096 /* of a segment's first record: no write of one shares a page with the header */
 #define LOG_RECORD_HEADER 56 /* and the length of a record without payload: VOTE, MARK, SEAL */
-#define LOG_WRITE_BYTES_MAX                                                                      \
+#define LOG_WRITE_BYTES_MAX \
     (4u << 20)                         /* of one write: garbage of a torn one reaches no further \
                                         */
 #define LOG_CHUNK_BYTES_MAX (2u << 20) /* of a snapshot */
-#define LOG_WINDOW_BYTES                                                     \
+#define LOG_WINDOW_BYTES \
     (LOG_CHUNK_BYTES_MAX + 4096) /* read at once: holds any record and chunk \
                                   */
 #define LOG_CHUNK_HEADER 16

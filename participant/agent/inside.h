@@ -30,7 +30,7 @@
 #define AGENT_PAST_MAX 4096       /* ended branches remembered (R5) */
 #define AGENT_QUEUE_MAX 1000      /* default of queue_max */
 #define AGENT_INQUIRIES_MAX 1000  /* per participant and scan */
-#define AGENT_WORK_KEEP_BYTES                                          \
+#define AGENT_WORK_KEEP_BYTES \
     65536 /* a work buffer up to this size is kept for the next branch \
            */
 #define AGENT_DETAIL_LEN_MAX 500
