@@ -10,8 +10,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "assent/crash.h"
@@ -32,72 +30,28 @@ _Noreturn static void end_process(const char *why)
 
 static as_time env_now(struct as_env *env)
 {
-    if (env->now == 0)
-        env->now = (as_time)uv_hrtime();
-    return env->now;
+    return pulse_now(&env->pulse);
 }
 
 static int64_t env_wall_ms(struct as_env *env)
 {
-    struct timespec now;
-
-    if (env->wall_ms == 0) {
-        clock_gettime(CLOCK_REALTIME, &now);
-        env->wall_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-    }
-    return env->wall_ms;
-}
-
-static void turn_begins(struct as_env *env)
-{
-    env->now = 0;
-    env->wall_ms = 0;
+    return pulse_wall_ms(&env->pulse);
 }
 
 static uint64_t env_random(struct as_env *env)
 {
-    if (env->random_left == 0) {
-        if (getrandom(env->random, sizeof(env->random), 0) != (ssize_t)sizeof(env->random))
-            end_process("the system gives no random numbers");
-        env->random_left = SHELL_RANDOM_COUNT;
-    }
-    return env->random[--env->random_left];
+    return pulse_random(&env->pulse);
 }
 
-static void on_timer(uv_timer_t *timer);
-
-/* libuv counts whole milliseconds from the start of the turn: rounded up, and looked at when it
- * fires. */
-static void timer_start(struct as_env *env)
-{
-    as_time wait = env->timer_at - env_now(env);
-    uint64_t wait_ms = wait > 0 ? (uint64_t)((wait + AS_MS - 1) / AS_MS) : 0;
-
-    env->timer_due = env->timer_at;
-    uv_timer_start(&env->timer, on_timer, wait_ms, 0);
-}
-
-/* A timer that is too early is left alone: when it fires it is set anew, which is cheaper than at
- * each turn. */
 static void env_timer_arm(struct as_env *env, as_time at)
 {
-    env->timer_at = at;
-    if (at < env->timer_due)
-        timer_start(env);
+    pulse_arm(&env->pulse, at);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_beat(void *ctx)
 {
-    struct as_env *env = timer->data;
+    struct as_env *env = ctx;
 
-    env->timer_due = AS_NEVER;
-    if (env->timer_at == AS_NEVER)
-        return;
-    if (env->timer_at > env_now(env)) {
-        timer_start(env);
-        return;
-    }
-    env->timer_at = AS_NEVER;
     node_on_timer(env->node);
 }
 
@@ -217,7 +171,7 @@ static bool begin_held(struct as_env *env)
     net_flush(env->net);
     err = disk_write_here(env->disk, &env->held);
     measure_sync(env);
-    turn_begins(env); /* time has passed, and its end is an event like any other */
+    pulse_turn(&env->pulse); /* time has passed, and its end is an event like any other */
     node_on_disk_done(env->node, env->held.ticket, err);
     return true;
 }
@@ -274,17 +228,9 @@ const struct as_env_ops shell_env_ops = {
     .fatal = env_fatal,
 };
 
-void env_init(struct as_env *env)
+as_err env_init(struct as_env *env)
 {
-    env->timer.data = env;
-    env->timer_at = env->timer_due = AS_NEVER;
-}
-
-/* The loop must not sleep now: there is another turn to end. */
-static void turn_again(struct as_env *env)
-{
-    env->timer_due = 0;
-    uv_timer_start(&env->timer, on_timer, 0, 0);
+    return pulse_init(&env->pulse, &env->loop, on_beat, env);
 }
 
 /*
@@ -307,8 +253,8 @@ void env_turn_end(struct as_env *env)
         api_turn_end(env->api);
     } while (env->stirred && ++pass < PASSES_MAX);
     if (env->stirred)
-        turn_again(env);
+        pulse_again(&env->pulse);
     else
         AS_CRASH_FLUSHED();
-    turn_begins(env);
+    pulse_turn(&env->pulse);
 }

@@ -14,9 +14,8 @@
 #include "assent/env.h"
 #include "common/uv/disk.h"
 #include "common/uv/net.h"
+#include "common/uv/pulse.h"
 #include "coordinator/shell/shell.h"
-
-#define SHELL_RANDOM_COUNT 32
 
 /* What the node knows as its env. */
 struct as_env {
@@ -26,14 +25,9 @@ struct as_env {
     struct disk *disk;
     struct api *api;
 
-    as_time now; /* of this turn; 0: not asked for yet */
-    int64_t wall_ms;
+    struct pulse pulse;
 
     bool stirred; /* the node asked for something since this was cleared */
-
-    uv_timer_t timer;
-    as_time timer_at;  /* what the node wants */
-    as_time timer_due; /* what libuv has; not later than timer_at */
 
     /* A WRITE that the node asked for in this turn, not begun yet. One at a time (coordinator/log).
      */
@@ -42,9 +36,6 @@ struct as_env {
     bool sync_in_place;
     as_time sync_ns; /* moving average of writes */
     uint64_t write_began;
-
-    uint64_t random[SHELL_RANDOM_COUNT];
-    uint32_t random_left;
 };
 
 struct shell {
@@ -60,8 +51,8 @@ struct shell {
 
 extern const struct as_env_ops shell_env_ops;
 
-/* `env` is zeroed, its loop and its timer are there. */
-void env_init(struct as_env *env);
+/* `env` is zeroed, its loop is there. */
+as_err env_init(struct as_env *env) AS_MUSTCHECK;
 /* Of struct net_callbacks and disk_run. */
 extern const struct net_callbacks shell_net_callbacks;
 void env_on_disk_done(void *ctx, uint64_t ticket, as_err err);

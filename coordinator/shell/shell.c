@@ -179,12 +179,10 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings, boo
     uint16_t agents_port = 0, api_port = 0;
     as_err err;
 
-    if (!shell || uv_loop_init(&shell->env.loop) != 0 ||
-        uv_timer_init(&shell->env.loop, &shell->env.timer) != 0) {
+    if (!shell || uv_loop_init(&shell->env.loop) != 0 || env_init(&shell->env)) {
         as_free(shell);
         return fail(ret_error, AS_ERR_NOMEM, "cannot make an event loop", "");
     }
-    env_init(&shell->env);
     shell->settings = *settings;
     shell->env.sync_in_place = settings->sync_in_place == 0;
     *ret_shell = shell;
@@ -200,7 +198,7 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings, boo
         return fail(ret_error, err, "cannot watch signals", "");
     /* Replaying a long log took time that the loop has not seen; no timer may count it. */
     uv_update_time(&shell->env.loop);
-    shell->env.now = 0;
+    pulse_turn(&shell->env.pulse);
     node_start(shell->env.node);
     say_started(shell, &report, api_port, agents_port);
     return AS_OK;
@@ -249,7 +247,7 @@ static void close_handle(uv_handle_t *handle, void *ctx)
     struct shell *shell = ctx;
     uv_handle_t *own[] = {(uv_handle_t *)&shell->turn, (uv_handle_t *)&shell->drain,
                           (uv_handle_t *)&shell->terminate, (uv_handle_t *)&shell->interrupt,
-                          (uv_handle_t *)&shell->env.timer};
+                          (uv_handle_t *)&shell->env.pulse.timer};
 
     for (size_t i = 0; i < AS_COUNT_OF(own); i++) {
         if (handle == own[i] && !uv_is_closing(handle))

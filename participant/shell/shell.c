@@ -13,31 +13,24 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "assent/alloc.h"
 #include "assent/crash.h"
 #include "common/uv/net.h"
+#include "common/uv/pulse.h"
 #include "common/uv/say.h"
 
 #define EXIT_SECOND_SIGNAL 1
 #define EXIT_FATAL 1
 #define DRAIN_LOOK_MS 10
-#define RANDOM_COUNT 32
 
 struct as_env {
     uv_loop_t *loop;
-    uv_timer_t timer;
-    as_time timer_at;  /* what the agent wants */
-    as_time timer_due; /* what the timer is set to */
-    as_time now;       /* of this turn; 0: not read yet */
+    struct pulse pulse;
     struct net *net;
     struct pg *pg;
     struct agent *agent;
-    uint64_t random[RANDOM_COUNT];
-    uint32_t random_left;
 };
 
 struct shell {
@@ -61,63 +54,28 @@ _Noreturn static void end_process(const char *why)
 
 static as_time env_now(struct as_env *env)
 {
-    if (env->now == 0)
-        env->now = (as_time)uv_hrtime();
-    return env->now;
+    return pulse_now(&env->pulse);
 }
 
 static int64_t env_wall_ms(struct as_env *env)
 {
-    struct timespec now;
-
-    (void)env;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return pulse_wall_ms(&env->pulse);
 }
 
 static uint64_t env_random(struct as_env *env)
 {
-    if (env->random_left == 0) {
-        if (getrandom(env->random, sizeof(env->random), 0) != (ssize_t)sizeof(env->random))
-            end_process("the system gives no random numbers");
-        env->random_left = RANDOM_COUNT;
-    }
-    return env->random[--env->random_left];
+    return pulse_random(&env->pulse);
 }
 
-static void on_timer(uv_timer_t *timer);
-
-/* libuv counts whole milliseconds from the start of the turn: rounded up, looked at when it fires.
- */
-static void timer_start(struct as_env *env)
-{
-    as_time wait = env->timer_at - env_now(env);
-
-    env->timer_due = env->timer_at;
-    uv_timer_start(&env->timer, on_timer, wait > 0 ? (uint64_t)((wait + AS_MS - 1) / AS_MS) : 0, 0);
-}
-
-/* A timer that is too early is left alone: setting it anew when it fires is cheaper than each turn.
- */
 static void env_timer_arm(struct as_env *env, as_time at)
 {
-    env->timer_at = at;
-    if (at < env->timer_due)
-        timer_start(env);
+    pulse_arm(&env->pulse, at);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_beat(void *ctx)
 {
-    struct as_env *env = timer->data;
+    struct as_env *env = ctx;
 
-    env->timer_due = AS_NEVER;
-    if (env->timer_at == AS_NEVER)
-        return;
-    if (env->timer_at > env_now(env)) {
-        timer_start(env);
-        return;
-    }
-    env->timer_at = AS_NEVER;
     agent_on_timer(env->agent);
 }
 
@@ -242,7 +200,7 @@ static void on_turn(uv_prepare_t *turn)
     net_flush(shell->env.net);
     pg_flush(shell->env.pg);
     AS_CRASH_FLUSHED();
-    shell->env.now = 0;
+    pulse_turn(&shell->env.pulse);
 }
 
 /* --- the end --- */
@@ -299,13 +257,12 @@ static as_err open_handles(struct shell *shell)
         return AS_ERR_IO;
     shell->handles = true;
     shell->env.loop = loop;
-    shell->env.timer_at = shell->env.timer_due = AS_NEVER;
-    uv_timer_init(loop, &shell->env.timer);
+    if (pulse_init(&shell->env.pulse, loop, on_beat, &shell->env))
+        return AS_ERR_IO;
     uv_timer_init(loop, &shell->drain);
     uv_prepare_init(loop, &shell->turn);
     uv_signal_init(loop, &shell->terminate);
     uv_signal_init(loop, &shell->interrupt);
-    shell->env.timer.data = &shell->env;
     shell->turn.data = shell->drain.data = shell;
     shell->terminate.data = shell->interrupt.data = shell;
     if (uv_prepare_start(&shell->turn, on_turn) ||
@@ -391,7 +348,7 @@ void shell_close(struct shell *shell)
     net_free(shell->env.net);
     agent_free(shell->env.agent);
     if (shell->handles) {
-        uv_close((uv_handle_t *)&shell->env.timer, NULL);
+        uv_close((uv_handle_t *)&shell->env.pulse.timer, NULL);
         uv_close((uv_handle_t *)&shell->drain, NULL);
         uv_close((uv_handle_t *)&shell->turn, NULL);
         uv_close((uv_handle_t *)&shell->terminate, NULL);
