@@ -1,7 +1,7 @@
 /*
  * The wire: every message comes back, its bytes are those kept in tests/data/fuzz/wire (the format
  * may not change by accident, and the fuzzer begins from them), and damaged, cut or hostile bytes
- * are refused. ASSENT_GOLDEN_WRITE=1 writes the kept files anew.
+ * are refused. ASSENT_GOLDEN_REWRITE=1 writes the kept files anew.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,7 +196,7 @@ static void compare_with_file(const char *name, struct as_bytes bytes)
     FILE *file;
 
     snprintf(path, sizeof(path), AS_TEST_DATA "/fuzz/wire/%s", name);
-    if (getenv("ASSENT_GOLDEN_WRITE")) {
+    if (getenv("ASSENT_GOLDEN_REWRITE")) {
         file = fopen(path, "wb");
         assert_non_null(file);
         assert_int_equal(fwrite(bytes.data, 1, bytes.len, file), bytes.len);

@@ -1,5 +1,6 @@
 /*
- * Golden scripts in tests/data/txn: one for each rule. `--update` rewrites them; review the diff.
+ * Golden scripts in tests/data/txn: one for each rule. ASSENT_GOLDEN_REWRITE=1 in the
+ * environment rewrites them; review the diff.
  *
  * Each script also runs with the 1st, the 2nd, ... allocation failing. The step that failed is
  * given again, and all clients must get the same answers, and the table must come out the same, as
@@ -163,12 +164,12 @@ static void find_scripts(void)
     qsort(paths, (size_t)script_count, sizeof(paths[0]), by_path);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     struct CMUnitTest tests[2 * SCRIPTS_MAX];
     size_t count = 0;
 
-    update = argc > 1 && strcmp(argv[1], "--update") == 0;
+    update = getenv("ASSENT_GOLDEN_REWRITE") != NULL;
     find_scripts();
     if (script_count < 10) {
         fprintf(stderr, "the scripts are missing: %s\n", AS_TEST_DATA "/txn");

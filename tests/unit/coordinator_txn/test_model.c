@@ -919,7 +919,7 @@ static uint64_t running; /* the seed under way */
 
 static void test_random(void **state)
 {
-    const char *only = getenv("ASSENT_TEST_SEED"), *count = getenv("ASSENT_TEST_RUNS");
+    const char *only = getenv("ASSENT_SEED"), *count = getenv("ASSENT_SEEDS");
     uint64_t runs = count ? strtoull(count, NULL, 10) : 1500;
     long committed = 0;
 
@@ -940,7 +940,7 @@ static int name_the_seed(void **state)
 {
     (void)state;
     if (running)
-        print_error("failed with ASSENT_TEST_SEED=%llu\n", (unsigned long long)running);
+        print_error("failed with ASSENT_SEED=%llu\n", (unsigned long long)running);
     return 0;
 }
 
