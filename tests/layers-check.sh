@@ -34,6 +34,7 @@ pure() {
 
 check common ""
 check common/uv "common"
+check coordinator/raft "common"
 check coordinator/txn "common"
 check coordinator/log "common"
 check participant/branch "common"
@@ -44,7 +45,7 @@ check participant/postgres "common common/uv"
 check coordinator/shell "common common/uv coordinator/node coordinator/log coordinator/txn coordinator/api"
 check participant/shell "common common/uv participant/agent participant/postgres"
 check cli "common common/uv coordinator/txn coordinator/log"
-pure common coordinator/txn coordinator/log coordinator/node participant/branch participant/agent
+pure common coordinator/raft coordinator/txn coordinator/log coordinator/node participant/branch participant/agent
 
 [ "$bad" = 0 ] && echo "layers: every room includes only from its left"
 exit "$bad"

@@ -34,6 +34,18 @@ enum as_trace_level { AS_TRACE_DEBUG, AS_TRACE_INFO, AS_TRACE_WARN, AS_TRACE_ALA
     X(DISK_RECOVERED, INFO, "the decision log has space again")                      \
     X(SEGMENT_OPENED, INFO, "log segment opened")                                    \
     X(SNAPSHOT_WRITTEN, INFO, "snapshot written; older segments recycled")           \
+    X(RAFT_CAMPAIGN, INFO, "campaigning for a term")                                 \
+    X(RAFT_ELECTED, INFO, "elected leader of a term")                                \
+    X(RAFT_FOLLOWS, INFO, "follows a leader")                                        \
+    X(RAFT_QUORUM_LOST, WARN, "steps down: a majority has not been heard")           \
+    X(RAFT_TRUNCATED, WARN, "entries that never were committed are cut off")         \
+    X(RAFT_MEMBERS, INFO, "members changed")                                         \
+    X(RAFT_REMOVED, WARN, "this node is not a member any more")                      \
+    X(RAFT_TRANSFER, INFO, "leadership is being handed over")                        \
+    X(RAFT_SNAPSHOT_SENDING, INFO, "a peer is too far behind: it gets the snapshot") \
+    X(RAFT_SNAPSHOT_INSTALLED, INFO, "a received snapshot is installed")             \
+    X(RAFT_CHUNK_DAMAGED, WARN, "a snapshot's chunk arrived damaged")                \
+    X(RAFT_EMPTIED, ALARM, "this node's directory was wiped: rejoin as a new one")   \
     X(BRANCH_PREPARED, DEBUG, "branch prepared")                                     \
     X(BRANCH_REFUSED, DEBUG, "branch votes no")                                      \
     X(BRANCH_FINISHED, DEBUG, "branch finished")                                     \
