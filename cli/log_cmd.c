@@ -244,7 +244,7 @@ static void print_report(const struct log_report *report, const struct dump *dum
 static int log_read(const char *dir, struct dump *dump, struct log_report *ret_report)
 {
     const struct log_config config = {.read_only = true};
-    const struct log_replay replay = {dump, on_snapshot, on_entry, on_vote};
+    const struct log_replay replay = {dump, on_snapshot, on_entry, on_vote, NULL};
     struct disk *disk;
     struct as_disk door;
     struct log *log;

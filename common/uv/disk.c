@@ -36,7 +36,7 @@ struct worker {
     struct queue todo;
 };
 
-enum { WRITER, NAMER, MAKER, WORKERS };
+enum { WRITER, NAMER, MAKER, READER, WORKERS };
 
 struct disk {
     struct disk_dir dir;
@@ -345,7 +345,7 @@ as_err disk_run(struct disk *disk, uv_loop_t *loop,
 }
 
 /* A rename opens the next segment, and decisions wait for it: it must not queue behind zeroing or
- * the sync of a snapshot. */
+ * the sync of a snapshot. Nor should a chunk that a follower waits for. */
 static int worker_for(enum as_disk_kind kind)
 {
     switch (kind) {
@@ -354,6 +354,8 @@ static int worker_for(enum as_disk_kind kind)
     case AS_DISK_RENAME:
     case AS_DISK_REMOVE:
         return NAMER;
+    case AS_DISK_READ:
+        return READER;
     case AS_DISK_CREATE:
     case AS_DISK_APPEND:
     case AS_DISK_SYNC:

@@ -2,10 +2,10 @@
  * A directory on a real file system as `struct as_disk` and `struct as_disk_op` see it
  * (assent/disk.h).
  *
- * Three threads of our own carry operations out: WRITE, which a decision waits for, has one; RENAME
+ * Four threads of our own carry operations out: WRITE, which a decision waits for, has one; RENAME
  * and REMOVE have one; CREATE, APPEND and SYNC have one, so that zeroing a segment delays no
- * decision. Each takes its operations in order; what must come after another kind is started when
- * that is reported done.
+ * decision; READ has one. Each takes its operations in order; what must come after another kind is
+ * started when that is reported done.
  *
  * Fault model: any system call may fail or be cut short. Full disk, quota and file size limit are
  * NOSPACE, a missing file NOTFOUND, anything else IO. Nothing is retried but interrupted calls and

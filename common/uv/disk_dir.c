@@ -337,6 +337,14 @@ static as_err do_remove(struct disk_dir *dir, const struct as_disk_op *op)
     return sync_dir(dir);
 }
 
+static as_err do_read(struct disk_dir *dir, const struct as_disk_op *op)
+{
+    size_t got = 0;
+    as_err err = disk_dir_read(dir, op->name, op->offset, op->into, (size_t)op->size, &got);
+
+    return err ? err : got == op->size ? AS_OK : AS_ERR_IO;
+}
+
 as_err disk_dir_do(struct disk_dir *dir, const struct as_disk_op *op)
 {
     AS_ASSERT(op->name[0] && !strchr(op->name, '/'));
@@ -354,6 +362,8 @@ as_err disk_dir_do(struct disk_dir *dir, const struct as_disk_op *op)
         return do_rename(dir, op);
     case AS_DISK_REMOVE:
         return do_remove(dir, op);
+    case AS_DISK_READ:
+        return do_read(dir, op);
     }
     return AS_ERR_INVALID;
 }

@@ -60,9 +60,13 @@ void log_trace(struct log *log, enum as_trace_kind kind, uint64_t number, const 
 void log_fail(struct log *log, const struct as_disk_op *op, as_err err)
 {
     static const char *const what[] = {
-        [AS_DISK_WRITE] = "write and sync", [AS_DISK_CREATE] = "create",
-        [AS_DISK_APPEND] = "append to",     [AS_DISK_SYNC] = "sync",
-        [AS_DISK_RENAME] = "rename",        [AS_DISK_REMOVE] = "remove",
+        [AS_DISK_WRITE] = "write and sync",
+        [AS_DISK_CREATE] = "create",
+        [AS_DISK_APPEND] = "append to",
+        [AS_DISK_SYNC] = "sync",
+        [AS_DISK_RENAME] = "rename",
+        [AS_DISK_REMOVE] = "remove",
+        [AS_DISK_READ] = "read",
     };
 
     if (!log->fatal[0])
@@ -208,6 +212,12 @@ static as_err handle(struct log *log, const struct log_event *event, struct log_
     case LOG_TIMER:
     case LOG_DISK_DONE:
         return AS_OK;
+    case LOG_TRUNCATE:
+    case LOG_INSTALL_BEGIN:
+    case LOG_INSTALL_CHUNK:
+    case LOG_INSTALL_GIVE_UP:
+    case LOG_READ_CHUNK:
+        break; /* to come */
     }
     return AS_ERR_INVALID;
 }
@@ -255,6 +265,11 @@ uint64_t log_last_index(const struct log *log)
 uint64_t log_persisted_index(const struct log *log)
 {
     return log->durable.last_index;
+}
+
+uint64_t log_snapshot_index(const struct log *log)
+{
+    return log->snapshot_index;
 }
 
 uint64_t log_bytes_since_snapshot(const struct log *log)

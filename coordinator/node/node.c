@@ -66,7 +66,7 @@ static as_err replay_vote(void *ctx, uint64_t term, uint64_t voted_for)
 
 static as_err open_parts(struct node *node, const struct as_disk *disk)
 {
-    struct log_replay replay = {node, replay_snapshot, replay_entry, replay_vote};
+    struct log_replay replay = {node, replay_snapshot, replay_entry, replay_vote, NULL};
     as_err err;
 
     node->sessions = as_alloc_zero(AS_AGENT_SESSIONS_MAX, sizeof(struct node_session *));

@@ -20,9 +20,10 @@ enum as_disk_kind {
     AS_DISK_SYNC,   /* fsync of the file */
     AS_DISK_RENAME, /* name to to, then the directory is synced; replaces an existing `to` */
     AS_DISK_REMOVE, /* unlink, then the directory is synced; no such file is no error */
+    AS_DISK_READ,   /* exactly `size` bytes at offset, to `into`; a file that has fewer: IO */
 };
 
-/* Borrowed until it is reported done: bytes stay untouched by their owner meanwhile. */
+/* Borrowed until it is reported done: bytes and `into` stay untouched by their owner meanwhile. */
 struct as_disk_op {
     uint64_t ticket; /* the caller's, unique */
     enum as_disk_kind kind;
@@ -31,6 +32,7 @@ struct as_disk_op {
     uint64_t offset;
     uint64_t size;
     struct as_bytes bytes;
+    uint8_t *into;
 };
 
 /* Blocking door, for opening only. Every write and rename is synced before it returns. */

@@ -46,6 +46,7 @@ enum as_trace_level { AS_TRACE_DEBUG, AS_TRACE_INFO, AS_TRACE_WARN, AS_TRACE_ALA
     X(RAFT_SNAPSHOT_INSTALLED, INFO, "a received snapshot is installed")             \
     X(RAFT_CHUNK_DAMAGED, WARN, "a snapshot's chunk arrived damaged")                \
     X(RAFT_EMPTIED, ALARM, "this node's directory was wiped: rejoin as a new one")   \
+    X(SNAPSHOT_DAMAGED, ALARM, "the newest snapshot cannot be read")                 \
     X(BRANCH_PREPARED, DEBUG, "branch prepared")                                     \
     X(BRANCH_REFUSED, DEBUG, "branch votes no")                                      \
     X(BRANCH_FINISHED, DEBUG, "branch finished")                                     \

@@ -198,7 +198,7 @@ static as_err open_once(struct fake_disk *disk, bool read_only, struct seen *ret
 {
     struct log_config config = {
         .cluster = "demo", .incarnation = 7, .node = 1, .segment_bytes = SEGMENT_BYTES};
-    struct log_replay replay = {ret_seen, on_snapshot, on_entry, on_vote};
+    struct log_replay replay = {ret_seen, on_snapshot, on_entry, on_vote, NULL};
     struct as_disk door = fake_door(disk);
     struct log *log = NULL;
     as_err err;

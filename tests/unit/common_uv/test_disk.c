@@ -361,6 +361,31 @@ static void failures_are_reported(void **state)
         assert_int_equal(done_err(rig, ticket), AS_ERR_NOTFOUND);
 }
 
+/* Exactly what was asked for: a file that has less cannot be what the reader takes it for. */
+static void a_read_is_whole_or_fails(void **state)
+{
+    struct rig *rig = *state;
+    struct as_disk_op op;
+    uint8_t into[4][8] = {{0}};
+
+    assert_int_equal(rig->door.create(rig->door.ctx, "a", 16), AS_OK);
+    assert_int_equal(rig->door.write(rig->door.ctx, "a", 8, bytes_of("decision")), AS_OK);
+    run(rig);
+    for (uint64_t i = 0; i < 4; i++) {
+        op = op_of(i + 1, AS_DISK_READ, i == 3 ? "none" : "a");
+        op.offset = 8 + i % 3 * 4; /* all of it, half of it is there, nothing is */
+        op.size = 8;
+        op.into = into[i];
+        start(rig, &op);
+    }
+    wait_done(rig, 4);
+    assert_int_equal(done_err(rig, 1), AS_OK);
+    assert_memory_equal(into[0], "decision", 8);
+    assert_int_equal(done_err(rig, 2), AS_ERR_IO);
+    assert_int_equal(done_err(rig, 3), AS_ERR_IO);
+    assert_int_equal(done_err(rig, 4), AS_ERR_NOTFOUND);
+}
+
 /* A segment renamed for reuse is written under its new name, though the old one was open. */
 static void a_recycled_segment_keeps_its_contents(void **state)
 {
@@ -390,11 +415,12 @@ static void a_recycled_segment_keeps_its_contents(void **state)
         check_file(rig, "21.log", 4 * i, "abcd");
 }
 
-/* Writes and renames begun after a CREATE that takes seconds are reported before it. */
+/* Writes, reads and renames begun after a CREATE that takes seconds are reported before it. */
 static void creating_a_segment_delays_no_write(void **state)
 {
     struct rig *rig = *state;
     struct as_disk_op op;
+    uint8_t into[8];
 
     assert_int_equal(rig->door.create(rig->door.ctx, "a", 4096), AS_OK);
     assert_int_equal(rig->door.create(rig->door.ctx, "b", 4096), AS_OK);
@@ -409,10 +435,14 @@ static void creating_a_segment_delays_no_write(void **state)
     op = op_of(2, AS_DISK_RENAME, "b");
     strcpy(op.to, "c");
     start(rig, &op);
-    while (rig->done_count < 5 && !rig->late)
+    op = op_of(3, AS_DISK_READ, "a");
+    op.size = sizeof into;
+    op.into = into;
+    start(rig, &op);
+    while (rig->done_count < 6 && !rig->late)
         uv_run(&rig->loop, UV_RUN_ONCE);
-    assert_int_equal(rig->done_count, 5);
-    for (uint32_t i = 0; i < 5; i++) {
+    assert_int_equal(rig->done_count, 6);
+    for (uint32_t i = 0; i < 6; i++) {
         if (rig->done[i].ticket == 1 && rig->done[i].err == AS_ERR_NOSPACE)
             skip(); /* the place for temporary files is too small to try it */
         assert_int_not_equal(rig->done[i].ticket, 1);
@@ -574,6 +604,7 @@ int main(void)
         RIGGED(a_directory_is_made_for_its_owner_only),
         RIGGED(each_operation_is_carried_out),
         RIGGED(failures_are_reported),
+        RIGGED(a_read_is_whole_or_fails),
         RIGGED(a_recycled_segment_keeps_its_contents),
         RIGGED(creating_a_segment_delays_no_write),
         RIGGED(closing_gives_up_what_is_under_way),

@@ -205,7 +205,7 @@ static FAKE_UNUSED as_err fake_apply(struct fake_disk *disk, const struct as_dis
     struct fake_file *file = fake_find(disk, op->name), *to;
     struct as_bytes bytes = op->bytes;
 
-    disk->changes++;
+    disk->changes += op->kind != AS_DISK_READ;
     if (part && bytes.len)
         bytes.len = (size_t)as_rng_below(&disk->rng, bytes.len + 1);
     switch (op->kind) {
@@ -250,6 +250,13 @@ static FAKE_UNUSED as_err fake_apply(struct fake_disk *disk, const struct as_dis
     case AS_DISK_REMOVE:
         if (file)
             fake_unlink(file);
+        return AS_OK;
+    case AS_DISK_READ:
+        if (!file)
+            return AS_ERR_NOTFOUND;
+        if (op->offset > file->seen.size || op->size > file->seen.size - op->offset)
+            return AS_ERR_IO;
+        memcpy(op->into, file->seen.data + op->offset, (size_t)op->size);
         return AS_OK;
     }
     return AS_ERR_INVALID;
@@ -296,7 +303,7 @@ static FAKE_UNUSED void fake_kill(struct fake_disk *disk)
     for (size_t i = 0; i < disk->queued; i++) {
         uint64_t choice = as_rng_below(&disk->rng, 3);
 
-        if (choice)
+        if (choice && disk->queue[i].kind != AS_DISK_READ)
             (void)fake_apply(disk, &disk->queue[i], choice == 1);
     }
     disk->queued = 0;

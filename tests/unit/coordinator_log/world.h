@@ -141,7 +141,7 @@ static FAKE_UNUSED as_err world_open_as(struct world *world, const struct log_co
                                         struct log **ret_log)
 {
     struct as_disk door = fake_door(&world->disk);
-    struct log_replay replay = {world, world_on_snapshot, world_on_entry, NULL};
+    struct log_replay replay = {world, world_on_snapshot, world_on_entry, NULL, NULL};
 
     world->chunk = 0;
     world->replayed = 0;

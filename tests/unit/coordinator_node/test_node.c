@@ -162,6 +162,12 @@ static as_err carry_out(const struct as_disk_op *op)
         return disk_remove(NULL, op->name);
     case AS_DISK_SYNC:
         return AS_OK;
+    case AS_DISK_READ: {
+        size_t len = 0;
+        as_err err = disk_read(NULL, op->name, op->offset, op->into, (size_t)op->size, &len);
+
+        return err ? err : len == op->size ? AS_OK : AS_ERR_IO;
+    }
     }
     return AS_ERR_INVALID;
 }
