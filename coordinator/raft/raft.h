@@ -104,6 +104,7 @@ struct raft_message {
             uint64_t prev_index, prev_term;
             uint64_t commit;
             uint64_t round;          /* comes back in the answer: counts for ReadIndex */
+            bool voter;              /* the receiver counts as one */
             uint32_t count;          /* of entries: prev_index + 1 and on */
             struct as_bytes entries; /* read with raft_entry_take */
         } append;
@@ -119,8 +120,10 @@ struct raft_message {
         } reject;
         struct {
             uint64_t index, snapshot_term; /* of the last entry in the snapshot */
+            int64_t time_ms;               /* and its log time */
             uint32_t chunk;                /* its number, from 0 */
             bool last;
+            bool voter; /* the receiver counts as one */
             uint64_t checksum;       /* raft_chunk_checksum */
             struct as_bytes members; /* as of index: raft_members_put */
             struct as_bytes bytes;
@@ -156,10 +159,10 @@ struct raft_config {
     uint64_t seed;
     /*
      * Who the cluster was bootstrapped with. Only a log that holds no MEMBERS yet goes by it, and
-     * the first leader then writes one. Count 0: this node joins. It then never votes nor
-     * campaigns before its log names it a learner; and a message that would make it a voter
-     * without that is refused (trace RAFT_EMPTIED): its directory was wiped, it must come back
-     * under a new id.
+     * the first leader then writes one. Count 0: this node joins. It does not vote nor campaign
+     * before its log names it a member; and it takes nothing from a leader that counts it a voter
+     * already (trace RAFT_EMPTIED): then its directory was wiped, with all that it had promised,
+     * and it must come back under a new id.
      */
     struct raft_members members;
     uint32_t heartbeat_ms;      /* 30 */
@@ -182,10 +185,11 @@ as_err raft_new(struct raft **ret_raft, const struct raft_config *config) AS_MUS
 void raft_free(struct raft *raft); /* takes NULL */
 
 /*
- * What the disk held, before START, in this order; all of it is taken as durable. `members` are
- * those of the snapshot. INVALID: not in order. NOMEM.
+ * What the disk held, before START, in this order; all of it is taken as durable. Time and members
+ * are those of the snapshot's last entry; members of count 0: it was written before there were any.
+ * INVALID: not in order. NOMEM.
  */
-as_err raft_load_snapshot(struct raft *raft, uint64_t index, uint64_t term,
+as_err raft_load_snapshot(struct raft *raft, uint64_t index, uint64_t term, int64_t time_ms,
                           const struct raft_members *members) AS_MUSTCHECK;
 as_err raft_load_vote(struct raft *raft, uint64_t term, uint64_t voted_for) AS_MUSTCHECK;
 as_err raft_load_entry(struct raft *raft, const struct raft_entry *entry) AS_MUSTCHECK;
