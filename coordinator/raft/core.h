@@ -37,16 +37,16 @@ struct raft_peer {
     bool voter;
     enum raft_vote vote;
     enum raft_progress progress;
-    bool probing;         /* PROBE: one message with entries is under way */
-    uint64_t match;       /* its log is durable and equal to ours up to here */
-    uint64_t next;        /* the next entry to send */
-    uint64_t sent;        /* PROBE: the last entry in the message under way */
-    uint64_t round;       /* the highest it answered */
-    as_time heard_at;     /* in this term */
-    uint64_t snapshot;    /* SENDING_SNAPSHOT: its index */
-    uint32_t chunk;       /* the one it waits for */
-    bool chunk_reading;   /* SNAPSHOT_READ is not answered yet */
-    as_time chunk_again;  /* when it is asked for again */
+    bool probing;        /* PROBE: one message with entries is under way */
+    uint64_t match;      /* its log is durable and equal to ours up to here */
+    uint64_t next;       /* the next entry to send */
+    uint64_t sent;       /* PROBE: the last entry in the message under way */
+    uint64_t round;      /* the highest it answered */
+    as_time heard_at;    /* in this term */
+    uint64_t snapshot;   /* SENDING_SNAPSHOT: its index */
+    uint32_t chunk;      /* the one it waits for */
+    bool chunk_reading;  /* SNAPSHOT_READ is not answered yet */
+    as_time chunk_again; /* when it is asked for again */
 };
 
 struct raft_read {
@@ -89,11 +89,11 @@ struct raft {
 
     /* What is sent as soon as it is durable (raft_settle). */
     struct {
-        bool requests;     /* of votes, for the present campaign */
-        uint64_t vote;     /* granted to; 0: none */
-        uint64_t ack_to;   /* the leader of this term; 0: none */
-        bool ack;          /* even if nothing new is durable */
-        uint64_t acked;    /* the last match told */
+        bool requests;   /* of votes, for the present campaign */
+        uint64_t vote;   /* granted to; 0: none */
+        uint64_t ack_to; /* the leader of this term; 0: none */
+        bool ack;        /* even if nothing new is durable */
+        uint64_t acked;  /* the last match told */
         bool reject;
         struct raft_message rejection;
         bool chunk; /* SNAPSHOT_REPLY */

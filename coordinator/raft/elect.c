@@ -13,8 +13,7 @@ static as_time ms(uint32_t count)
 
 void raft_reset_election(struct raft *raft)
 {
-    uint64_t spread =
-        (uint64_t)ms(raft->config.election_max_ms - raft->config.election_min_ms) + 1;
+    uint64_t spread = (uint64_t)ms(raft->config.election_max_ms - raft->config.election_min_ms) + 1;
 
     raft->election_at =
         raft->now + ms(raft->config.election_min_ms) + (as_time)as_rng_below(&raft->rng, spread);
@@ -74,8 +73,8 @@ void raft_hear_leader(struct raft *raft, uint64_t from)
 
 bool raft_is_sticky(const struct raft *raft)
 {
-    return raft_leads(raft) || (raft->leader && raft->now < raft->leader_heard_at +
-                                                                ms(raft->config.election_min_ms));
+    return raft_leads(raft) ||
+           (raft->leader && raft->now < raft->leader_heard_at + ms(raft->config.election_min_ms));
 }
 
 /* --- Campaigning --- */

@@ -46,8 +46,7 @@ bool raft_is_full(const struct raft *raft)
 /* False: this entry cannot be taken now, nor any behind it. */
 static bool may_append(const struct raft *raft, const struct raft_entry *entry)
 {
-    return !raft_is_full(raft) &&
-           RAFT_ENTRY_HEADER + entry->payload.len <= raft->config.page_bytes;
+    return !raft_is_full(raft) && RAFT_ENTRY_HEADER + entry->payload.len <= raft->config.page_bytes;
 }
 
 /* Returns the last index up to which our log now equals the leader's. */

@@ -150,8 +150,8 @@ static uint64_t send_entries(struct raft *raft, const struct raft_peer *peer)
     struct raft_message *message = send_empty(raft, peer);
 
     if (peer->next <= last_index(raft))
-        message->append.entries = raft_tail_run(
-            &raft->tail, peer->next, raft->config.message_bytes, &message->append.count);
+        message->append.entries = raft_tail_run(&raft->tail, peer->next, raft->config.message_bytes,
+                                                &message->append.count);
     return peer->next - 1 + message->append.count;
 }
 

@@ -250,8 +250,7 @@ static bool agree_on_term(struct raft *raft, uint64_t from, const struct raft_me
         if (type == RAFT_APPEND || type == RAFT_SNAPSHOT)
             raft_send(raft, from, RAFT_REJECT);
         else if (type == RAFT_VOTE || type == RAFT_PRE_VOTE)
-            raft_send(raft, from,
-                      type == RAFT_VOTE ? RAFT_VOTE_REPLY : RAFT_PRE_VOTE_REPLY);
+            raft_send(raft, from, type == RAFT_VOTE ? RAFT_VOTE_REPLY : RAFT_PRE_VOTE_REPLY);
         return false;
     }
     if (message->term == raft->term || type == RAFT_PRE_VOTE ||

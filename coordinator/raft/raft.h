@@ -123,7 +123,7 @@ struct raft_message {
             int64_t time_ms;               /* and its log time */
             uint32_t chunk;                /* its number, from 0 */
             bool last;
-            bool voter; /* the receiver counts as one */
+            bool voter;              /* the receiver counts as one */
             uint64_t checksum;       /* raft_chunk_checksum */
             struct as_bytes members; /* as of index: raft_members_put */
             struct as_bytes bytes;

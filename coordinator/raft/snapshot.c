@@ -127,7 +127,8 @@ void raft_on_snapshot_reply(struct raft *raft, uint64_t from, const struct raft_
         return;
     peer->heard_at = raft->now;
     /* The same chunk again: it is on its way, or will be sent again by the tick. */
-    if (peer->progress != RAFT_SENDING_SNAPSHOT || message->snapshot_reply.index != peer->snapshot ||
+    if (peer->progress != RAFT_SENDING_SNAPSHOT ||
+        message->snapshot_reply.index != peer->snapshot ||
         message->snapshot_reply.chunk == peer->chunk)
         return;
     peer->chunk = message->snapshot_reply.chunk;

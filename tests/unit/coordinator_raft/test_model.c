@@ -144,8 +144,7 @@ static void bury(struct node *node)
     if (!leader || leader == node || raft_member_find(raft_members(leader->raft), node->id))
         return;
     for (int i = 0; i < NODES; i++) {
-        if (world.nodes[i].raft &&
-            raft_member_find(raft_members(world.nodes[i].raft), node->id))
+        if (world.nodes[i].raft && raft_member_find(raft_members(world.nodes[i].raft), node->id))
             return;
     }
     crash(node);
@@ -314,16 +313,15 @@ static void print_nodes(void)
 
         if (node->raft)
             raft_look(node->raft, &status);
-        print_message("node %llu%s: role %d term %llu leader %llu last %llu/%llu durable %llu "
-                      "commit %llu applied %llu first %llu snapshot %llu receiving %llu members",
-                      (unsigned long long)node->id, node->wiped ? " wiped" : "", status.role,
-                      (unsigned long long)status.term, (unsigned long long)status.leader,
-                      (unsigned long long)status.last_index, (unsigned long long)status.last_term,
-                      (unsigned long long)status.durable_index,
-                      (unsigned long long)status.commit_index, (unsigned long long)node->applied,
-                      (unsigned long long)status.first_index,
-                      (unsigned long long)status.snapshot_index,
-                      (unsigned long long)status.receiving_index);
+        print_message(
+            "node %llu%s: role %d term %llu leader %llu last %llu/%llu durable %llu "
+            "commit %llu applied %llu first %llu snapshot %llu receiving %llu members",
+            (unsigned long long)node->id, node->wiped ? " wiped" : "", status.role,
+            (unsigned long long)status.term, (unsigned long long)status.leader,
+            (unsigned long long)status.last_index, (unsigned long long)status.last_term,
+            (unsigned long long)status.durable_index, (unsigned long long)status.commit_index,
+            (unsigned long long)node->applied, (unsigned long long)status.first_index,
+            (unsigned long long)status.snapshot_index, (unsigned long long)status.receiving_index);
         for (uint32_t k = 0; node->raft && k < raft_members(node->raft)->count; k++)
             print_message(" %llu%s", (unsigned long long)raft_members(node->raft)->list[k].id,
                           raft_members(node->raft)->list[k].role == RAFT_VOTER ? "v" : "");

@@ -33,8 +33,11 @@
 #define READS_MAX 4096
 #define CHUNKS 4
 #define VERSIONS 8 /* entries ever written at one index */
-#define EVENT(what) \
-    (struct raft_event) { .kind = what }
+#define EVENT(what)     \
+    (struct raft_event) \
+    {                   \
+        .kind = what    \
+    }
 
 struct kept { /* an entry as it was written; lives as long as the world */
     struct kept *older;
@@ -71,11 +74,10 @@ struct node {
     struct disk disk;
     struct write pending[PENDING_MAX];
     uint32_t pending_count;
-    uint64_t numbers; /* of writes given in this life */
+    uint64_t numbers;            /* of writes given in this life */
     struct kept *log[INDEX_MAX]; /* as given to the log */
     uint64_t last;
     uint64_t applied, applied_chain;
-    enum raft_role role;
     struct raft_effect reading[NODES]; /* SNAPSHOT_READ not answered yet */
     uint32_t reading_count;
     bool storing;
@@ -141,10 +143,10 @@ static struct node *node_of(uint64_t id)
 }
 
 /* assert_* with the seed, so that a failure can be replayed. */
-#define CHECK(condition)                                                                     \
-    do {                                                                                     \
-        if (!(condition))                                                                    \
-            fail_msg("ASSENT_SEED=%llu: %s", (unsigned long long)world.seed, #condition);    \
+#define CHECK(condition)                                                                  \
+    do {                                                                                  \
+        if (!(condition))                                                                 \
+            fail_msg("ASSENT_SEED=%llu: %s", (unsigned long long)world.seed, #condition); \
     } while (0)
 
 static void step(struct node *node, struct raft_event event);
@@ -196,9 +198,8 @@ static bool holds(const struct disk *disk, const struct kept *kept)
     return index <= disk->image.index || (index <= disk->last && disk->log[index] == kept);
 }
 
-static void check_role(struct node *node, const struct raft_effect *effect)
+static void check_role(const struct node *node, const struct raft_effect *effect)
 {
-    node->role = effect->role.role;
     if (effect->role.role != RAFT_LEADER)
         return;
     world.elections++;
@@ -322,8 +323,8 @@ static void deliver(uint32_t at)
     if (to && to->raft && (!from || !world.cut[from - world.nodes][to - world.nodes])) {
         struct raft_event event = {.kind = RAFT_MESSAGE};
 
-        assert_int_equal(
-            raft_message_take((struct as_bytes){packet.bytes, packet.len}, &message), AS_OK);
+        assert_int_equal(raft_message_take((struct as_bytes){packet.bytes, packet.len}, &message),
+                         AS_OK);
         event.message.from = packet.from;
         event.message.message = &message;
         step(to, event);
@@ -424,8 +425,7 @@ static struct raft_members members_at(uint64_t index)
     while (index > 0 && world.committed[index]->entry.type != RAFT_ENTRY_MEMBERS)
         index--;
     if (index > 0)
-        assert_int_equal(raft_members_take(world.committed[index]->entry.payload, &members),
-                         AS_OK);
+        assert_int_equal(raft_members_take(world.committed[index]->entry.payload, &members), AS_OK);
     return members;
 }
 
@@ -456,8 +456,8 @@ static void answer_read(struct node *node)
     event.chunk.chunk = read.snapshot_read.chunk;
     event.chunk.last = read.snapshot_read.chunk == CHUNKS - 1;
     event.chunk.bytes = (struct as_bytes){bytes, sizeof(bytes)};
-    if (read.snapshot_read.index != node->disk.image.index ||
-        read.snapshot_read.chunk >= CHUNKS || (!world.healing && chance(5)))
+    if (read.snapshot_read.index != node->disk.image.index || read.snapshot_read.chunk >= CHUNKS ||
+        (!world.healing && chance(5)))
         event.chunk.err = AS_ERR_NOTFOUND;
     step(node, event);
 }
@@ -473,9 +473,8 @@ static void begin_store(struct node *node, const struct raft_effect *effect)
         node->received_chunks = 0;
     CHECK(chunk == effect->snapshot_write.chunk && chunk == node->received_chunks);
     node->received_chunks++;
-    node->received = (struct image){.index = effect->snapshot_write.index,
-                                    .term = effect->snapshot_write.term,
-                                    .chain = chain};
+    node->received = (struct image){
+        .index = effect->snapshot_write.index, .term = effect->snapshot_write.term, .chain = chain};
     node->store = *effect;
     node->storing = true;
 }
@@ -529,9 +528,12 @@ static void take_snapshot(struct node *node)
     struct image image = {.index = node->applied, .chain = node->applied_chain};
     struct disk *disk = &node->disk;
     struct raft_members members;
+    struct raft_status status;
 
-    if (node->applied > disk->last || node->applied <= disk->image.index || node->storing)
+    raft_look(node->raft, &status);
+    if (node->applied > status.durable_index || node->applied <= disk->image.index || node->storing)
         return;
+    CHECK(disk->last >= node->applied && disk->log[node->applied] == node->log[node->applied]);
     image.term = node->log[image.index]->entry.term;
     image.time_ms = node->log[image.index]->entry.time_ms;
     image.members = members_at(image.index);
@@ -555,7 +557,6 @@ static void crash(struct node *node)
     node->pending_count = 0;
     node->reading_count = 0;
     node->storing = false;
-    node->role = RAFT_FOLLOWER;
 }
 
 static struct raft_config config_of(const struct node *node)
@@ -595,7 +596,6 @@ static void start(struct node *node)
     node->applied = disk->image.index;
     node->applied_chain = disk->image.chain;
     node->numbers = 0;
-    node->role = RAFT_FOLLOWER;
     step(node, EVENT(RAFT_START));
 }
 
@@ -618,6 +618,8 @@ static struct node *new_node(bool bootstrapped)
 /* Returns the number of a refused write; 0: none. */
 static uint64_t carry_out(struct node *node, const struct raft_effect *effect)
 {
+    struct raft_status status;
+
     switch (effect->kind) {
     case RAFT_SEND:
         post(node, effect->send.to, &effect->send.message);
@@ -630,7 +632,8 @@ static uint64_t carry_out(struct node *node, const struct raft_effect *effect)
         break;
     }
     case RAFT_WRITE_TRUNCATE:
-        CHECK(node->role != RAFT_LEADER); /* leader append-only */
+        raft_look(node->raft, &status);
+        CHECK(status.role != RAFT_LEADER); /* leader append-only */
         CHECK(effect->truncate.first > world.commit_max ||
               !world.committed[effect->truncate.first] ||
               node->log[effect->truncate.first] != world.committed[effect->truncate.first]);
@@ -681,9 +684,13 @@ static void step(struct node *node, struct raft_event event)
     uint64_t refused = 0;
     bool dies = !world.healing && event.kind != RAFT_START && below(1000) < world.rates.crash;
     bool writes = true;
+    as_err err;
 
     event.now = world.now;
-    assert_int_equal(raft_step(node->raft, &event, &effects), AS_OK);
+    err = raft_step(node->raft, &event, &effects);
+    if (err)
+        fail_msg("ASSENT_SEED=%llu: event %d: %s", (unsigned long long)world.seed, event.kind,
+                 as_err_text(err));
     node->flush = node->flush || event.kind != RAFT_FLUSH;
     for (size_t i = 0; i < effects.count && !refused; i++) {
         if (dies && chance(50)) {
