@@ -25,7 +25,9 @@ enum as_pg_kind {
     AS_PG_PROBE,
     /* All prepared transactions of this database that are ours, and counts of the others (R6). */
     AS_PG_SCAN,
-    /* Write a new identity token (R7). Ends with as_pg_up facts anew. */
+    /* Write a new identity token (R7), if the row's counter is lower than `counter`, so that the storage was
+     * rolled back; otherwise the row stays, for only what this agent had read of it was old. Ends with
+     * as_pg_up facts anew. */
     AS_PG_ROTATE,
 };
 
@@ -62,6 +64,7 @@ struct as_pg_op {
     uint64_t xid;
     uint64_t connection;
     uint64_t target;
+    uint64_t counter;    /* ROTATE: the one the cluster remembers */
     uint32_t timeout_ms; /* of PREPARE and READ, from the start, waiting in the queue included */
 };
 

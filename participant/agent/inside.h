@@ -243,6 +243,6 @@ struct agent_key agent_key_of(const struct as_wire_branch *branch);
 /* scan.c */
 void agent_scan_start(struct agent *agent, uint32_t index);
 void agent_scan_done(struct agent *agent, uint32_t index, const struct as_pg_done *done);
-void agent_on_rotate(struct agent *agent, uint16_t slot);
+void agent_on_rotate(struct agent *agent, uint16_t slot, uint64_t counter);
 
 #endif

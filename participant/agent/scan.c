@@ -36,9 +36,10 @@ void agent_scan_start(struct agent *agent, uint32_t index)
     agent->ops->pg_start(agent->env, &op);
 }
 
-void agent_on_rotate(struct agent *agent, uint16_t slot)
+/* Another agent may have made the counter grow since this one has read it: PostgreSQL compares (R7). */
+void agent_on_rotate(struct agent *agent, uint16_t slot, uint64_t counter)
 {
-    struct as_pg_op op = {.participant = slot, .kind = AS_PG_ROTATE};
+    struct as_pg_op op = {.participant = slot, .kind = AS_PG_ROTATE, .counter = counter};
     struct agent_participant *participant;
 
     if (slot >= agent->config.participant_count)

@@ -242,7 +242,7 @@ static void on_message_open(struct agent *agent, struct agent_session *session,
         on_leader(agent, session, msg->term);
         break;
     case AS_WIRE_ROTATE:
-        agent_on_rotate(agent, msg->rotate.slot);
+        agent_on_rotate(agent, msg->rotate.slot, msg->rotate.counter);
         break;
     case AS_WIRE_EXECUTE:
         agent_on_execute(agent, session, &msg->execute);

@@ -51,6 +51,15 @@ static bool send_probe(struct conn *conn, struct job *job)
            conn_sync(conn, true);
 }
 
+static bool send_rotate(struct conn *conn, const struct job *job)
+{
+    char counter[24];
+    const char *param = counter;
+
+    snprintf(counter, sizeof counter, "%" PRIu64, job->op.counter);
+    return conn_send_fixed(conn, FIXED_ROTATE, 1, &param) && conn_sync(conn, true);
+}
+
 bool finish_send(struct conn *conn, struct job *job)
 {
     const char *prefix = conn->pg->prefix;
@@ -63,7 +72,7 @@ bool finish_send(struct conn *conn, struct job *job)
     case AS_PG_PROBE:
         return send_probe(conn, job);
     case AS_PG_ROTATE:
-        return conn_send_fixed(conn, FIXED_ROTATE, 0, NULL) && conn_sync(conn, true);
+        return send_rotate(conn, job);
     default:
         if (job->internal)
             return conn_send_fixed(conn, FIXED_UNMARK, 0, NULL) && conn_sync(conn, true);

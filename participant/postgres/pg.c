@@ -129,6 +129,7 @@ static void job_reset(struct job *job, const struct as_pg_op *op)
     job->op.xid = op->xid;
     job->op.connection = op->connection;
     job->op.target = op->target;
+    job->op.counter = op->counter;
     job->op.timeout_ms = op->timeout_ms;
     job->part = &job->pg->parts[op->participant];
     job->conn = NULL;

@@ -47,6 +47,8 @@
 #define IDENTITY_NOW                                                            \
     "(SELECT i.token FROM assent.identity i, pg_catalog.pg_control_system() s " \
     "WHERE i.system_id = s.system_identifier AND i.timeline = " TIMELINE ")"
+#define SYSTEM "(SELECT system_identifier FROM pg_catalog.pg_control_system())"
+#define ROLLED_BACK "counter < $1::bigint OR system_id <> " SYSTEM " OR timeline <> " TIMELINE
 #define MARKER_NOW "EXISTS (SELECT FROM assent.marker WHERE gid = $2)"
 #define NO_MARKER "$2::text IS NULL"
 
@@ -85,10 +87,14 @@ static const char *const fixed_sql[FIXED_COUNT] = {
         "FROM pg_catalog.pg_prepared_xacts) "
         "SELECT gid, transaction::text, age_ms FROM p WHERE here AND ours "
         "UNION ALL SELECT NULL, (count(*) FILTER (WHERE here AND NOT ours))::text, count(*) FROM p",
-    [FIXED_ROTATE] = "UPDATE assent.identity SET token = pg_catalog.gen_random_uuid(), "
-                     "system_id = (SELECT system_identifier FROM pg_catalog.pg_control_system()), "
-                     "timeline = " TIMELINE ", written_at = pg_catalog.now() "
-                     "RETURNING token, counter, system_id, timeline",
+    /* $1 is the counter that the cluster remembers. A row that is not older than that stays: the token it bears is
+     * the one of this history, and a new one would make every vote under it unprovable. */
+    [FIXED_ROTATE] =
+        "UPDATE assent.identity SET "
+        "token = CASE WHEN " ROLLED_BACK " THEN pg_catalog.gen_random_uuid() ELSE token END, "
+        "written_at = CASE WHEN " ROLLED_BACK " THEN pg_catalog.now() ELSE written_at END, "
+        "system_id = " SYSTEM ", timeline = " TIMELINE
+        " RETURNING token, counter, system_id, timeline",
     [FIXED_MARK] = "INSERT INTO assent.marker (gid) VALUES ($1)",
     [FIXED_UNMARK] = "DELETE FROM assent.marker WHERE ctid = ANY (ARRAY(SELECT ctid "
                      "FROM assent.marker WHERE created < pg_catalog.now() - interval '7 days' "

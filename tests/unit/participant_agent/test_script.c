@@ -5,7 +5,7 @@
  *   agent [nodes=N] [participants=N] [prepared_max=N] [queue_max=N]      a new agent, started
  *   connected N | closed N | advance MS | drain | counts
  *   welcome N [incarnation=X] [cluster=NAME] | leader N TERM | refuse N | ping N | garbage N |
- * hello N rotate N P execute N TERM.SEQ/BRANCH [slot=P] [id=ID] [timeout=MS] [read_only]
+ * hello N rotate N P [counter=C] execute N TERM.SEQ/BRANCH [slot=P] [id=ID] [timeout=MS] [read_only]
  *   commit|abort|read_finish|pending|unknown N TERM.SEQ/BRANCH [slot=P] [id=ID] [xid=N]
  * [identity=A] up P [identity=A] [max=N] [marker] | down P done #N STATUS [fields]
  * [row=GID,XID,AGE]...
@@ -154,6 +154,8 @@ static void on_started(void *test, const struct as_pg_op *op)
         golden_put(script->golden, " timeout=%u", op->timeout_ms);
     if (op->kind == AS_PG_READ_COMMIT || op->kind == AS_PG_READ_ABORT)
         golden_put(script->golden, " target=#%d", op_of(script, op->target));
+    if (op->counter)
+        golden_put(script->golden, " counter=%llu", (unsigned long long)op->counter);
     golden_put(script->golden, "\n");
 }
 
@@ -261,6 +263,7 @@ static void message(struct script *script, const char *word)
         break;
     case AS_WIRE_ROTATE:
         msg.rotate.slot = (uint16_t)atoi(golden->words[2]);
+        msg.rotate.counter = golden_number(golden, "counter", 0);
         break;
     case AS_WIRE_EXECUTE:
         msg.execute = (struct as_wire_execute){

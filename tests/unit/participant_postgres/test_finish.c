@@ -184,18 +184,41 @@ static void test_scan(void **state)
     assert_int_equal(finish(AS_PG_SCAN, "", 0, 0)->done.row_count, 0);
 }
 
+static struct answer *rotate(uint64_t counter)
+{
+    struct as_pg_op op = {.kind = AS_PG_ROTATE, .counter = counter};
+
+    return wait_for(start(&op));
+}
+
+/* R7: a row whose counter is lower than the cluster remembers is of storage that was rolled back. */
 static void test_rotate(void **state)
 {
     struct as_identity before = room.up.identity;
     uint64_t counter = room.up.counter;
 
     (void)state;
-    assert_status(finish(AS_PG_ROTATE, "", 0, 0), AS_PG_OK);
+    assert_status(rotate(counter + 1), AS_PG_OK);
     assert_int_equal(room.ups, 2);
     assert_memory_not_equal(&before, &room.up.identity, sizeof before);
     assert_int_equal(room.up.counter, counter);
     assert_memory_equal(&finish(AS_PG_PROBE, "x", 0, 3)->done.identity, &room.up.identity,
                         sizeof before);
+}
+
+/* Another agent has started on this database: the coordinator remembers its counter, and this one is told to rotate.
+ * A new token would make everything unprovable that was voted under the old one. */
+static void test_rotate_after_another_start(void **state)
+{
+    struct as_identity before = room.up.identity;
+    uint64_t counter = room.up.counter;
+
+    (void)state;
+    sql("UPDATE assent.identity SET counter = counter + 1");
+    assert_status(rotate(counter + 1), AS_PG_OK);
+    assert_int_equal(room.ups, 2);
+    assert_memory_equal(&before, &room.up.identity, sizeof before);
+    assert_int_equal(room.up.counter, counter + 1);
 }
 
 static void test_stale(void **state)
@@ -356,6 +379,7 @@ int main(void)
         WITH(open_marker, test_marker),
         WITH(open_room, test_scan),
         WITH(open_room, test_rotate),
+        WITH(open_room, test_rotate_after_another_start),
         WITH(open_room, test_stale),
         WITH(open_room, test_finishing_never_waits),
         WITH(open_small, test_behind_decisions),
