@@ -9,7 +9,7 @@
 #include "coordinator/log/format.h"
 #include "coordinator/log/log.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/unit/coordinator_log/fake_disk.h"
+#include "tests/support/fake_disk.h"
 
 #define SEGMENT_BYTES (64u << 10)
 

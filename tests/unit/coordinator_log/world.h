@@ -13,7 +13,7 @@
 #include "../../support/support.h"
 #include "assent/alloc.h"
 #include "coordinator/log/log.h"
-#include "fake_disk.h"
+#include "tests/support/fake_disk.h"
 
 #define WORLD_RECORDS 20000
 #define WORLD_NODE 3
