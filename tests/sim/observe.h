@@ -1,0 +1,74 @@
+/*
+ * What the oracles see, and the oracles. observe.c turns what passes by (frames, log records, operations of
+ * PostgreSQL, answers) into what is known of attempts and branches, and asks the rules; each rule stands in
+ * a file of its own.
+ */
+#ifndef ASSENT_SIM_OBSERVE_H
+#define ASSENT_SIM_OBSERVE_H
+
+#include "coordinator/txn/record.h"
+#include "db.h"
+#include "sim.h"
+
+void observe_open(struct sim *sim);
+struct sim_attempt *attempt_of(struct sim *sim, struct as_attempt attempt);
+struct sim_branch *branch_of(struct sim *sim, const struct as_wire_branch *branch);
+
+/* Whole frames that a process gives to the network. */
+void observe_sent(struct as_env *env, uint64_t connection, struct as_bytes frames);
+/* A write to the log begins; and is durable. */
+void observe_written(struct as_env *env, const struct as_disk_op *op, bool durable);
+/* The node has opened its log: what stands in it is durable. */
+void observe_opened(struct as_env *env);
+void observe_reply(struct as_env *env, struct sim_request *request, const struct as_reply *reply);
+void observe_agent_died(struct as_env *env);
+void observe_pg_start(struct as_env *env, const struct sim_db *db, const struct as_pg_op *op);
+/* An agent's COMMIT or ROLLBACK PREPARED takes effect. */
+void observe_pg_finish(struct as_env *env, struct sim_tx *tx, bool commit);
+/* After healing: NULL when all has come to its end, else what has not. */
+const char *observe_unsettled(struct sim *sim);
+void observe_end(struct sim *sim);
+
+/* --- rule_r1.c: the decision is the log --- */
+void rule_r1_written(struct sim *sim, struct as_env *env, const struct txn_entry *entry);
+void rule_r1_durable(struct sim *sim, struct as_env *env, const struct txn_entry *entry);
+void rule_r1_commit_sent(struct sim_branch *branch, const struct as_wire_decision *decision);
+void rule_r1_answer(struct sim_request *request, const struct as_txn_view *view);
+
+/* --- rule_r2.c: unanimity, one dispatch --- */
+void rule_r2_execute_sent(struct sim_branch *branch, const struct as_wire_execute *execute);
+void rule_r2_proposed(struct sim_attempt *attempt, const struct txn_record *record);
+void rule_r2_prepare_starts(struct sim_branch *branch);
+void rule_r2_vote_sent(struct sim_branch *branch, const struct as_wire_vote *vote);
+
+/* --- rule_r3.c: what is said of an attempt --- */
+void rule_r3_leader_sent(struct as_env *env, uint64_t term);
+void rule_r3_abort_sent(struct as_env *env, struct sim_branch *branch);
+void rule_r3_answer_sent(struct as_env *env, struct sim_branch *branch, enum as_answer answer);
+void rule_r3_noop(struct as_env *env, uint64_t term);
+
+/* --- rule_r6.c: no branch decides alone --- */
+void rule_r6_finish_starts(struct sim_branch *branch, bool commit);
+void rule_r6_finished(struct sim_tx *tx, bool commit);
+
+/* --- rule_r7.c: proven outcomes --- */
+void rule_r7_ack_sent(struct as_env *env, struct sim_branch *branch, const struct as_wire_ack *ack);
+void rule_r7_view(struct sim *sim, struct sim_attempt *attempt, const struct as_txn_view *view);
+
+/* --- rule_r9.c: one outcome per id --- */
+void rule_r9_begins(struct sim_attempt *attempt);
+void rule_r9_reply(struct sim_request *request, const struct as_reply *reply);
+bool rule_r9_kept(const struct sim *sim, const struct sim_attempt *attempt);
+
+/* --- rule_r10.c: read-only branches --- */
+void rule_r10_read_finish_sent(struct sim_branch *branch);
+
+/* --- rule_log.c: durability, and the log's replay --- */
+void rule_log_opened(struct as_env *env);
+void rule_log_end(struct sim *sim);
+
+/* --- rule_atomicity.c, rule_settled.c: at the end --- */
+void rule_atomicity_end(struct sim *sim);
+const char *rule_settled(struct sim *sim);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * R3: what is said of an attempt. Nothing before the node's own NOOP is durable; never abort of what may still commit or
+ * has; never pending of what is decided. Terms only grow.
+ */
+#include "observe.h"
+#include "oracle.h"
+
+void rule_r3_noop(struct as_env *env, uint64_t term)
+{
+    struct sim_oracle *oracle = env->sim->oracle;
+
+    SIM_CHECK(env->sim, "R3", term > oracle->term_max,
+              "%s begins term %llu, which was there before", env->name, (unsigned long long)term);
+    oracle->term_max = term;
+    oracle->leads[env->proc] = term;
+}
+
+void rule_r3_leader_sent(struct as_env *env, uint64_t term)
+{
+    SIM_CHECK(env->sim, "R3", env->sim->oracle->leads[env->proc] == term,
+              "%s announces term %llu before its NOOP is durable", env->name,
+              (unsigned long long)term);
+}
+
+static void leads(struct as_env *env, const struct sim_branch *branch)
+{
+    SIM_CHECK(env->sim, "R3", env->sim->oracle->leads[env->proc] != 0,
+              "%s answers about %s (%llu.%llu/%u) before its NOOP is durable", env->name,
+              BRANCH_ARGS(branch));
+}
+
+void rule_r3_abort_sent(struct as_env *env, struct sim_branch *branch)
+{
+    struct sim_attempt *attempt = branch->attempt;
+
+    leads(env, branch);
+    SIM_CHECK(env->sim, "R3", !attempt->durable,
+              "an agent is told to abort %s (%llu.%llu/%u), which is committed",
+              BRANCH_ARGS(branch));
+    SIM_CHECK(env->sim, "R3", !attempt->proposed,
+              "an agent is told to abort %s (%llu.%llu/%u) while its COMMIT is being written",
+              BRANCH_ARGS(branch));
+    branch->abort_told = true;
+    attempt->aborted_said = true;
+}
+
+void rule_r3_answer_sent(struct as_env *env, struct sim_branch *branch, enum as_answer answer)
+{
+    struct sim_attempt *attempt = branch->attempt;
+
+    leads(env, branch);
+    if (answer ==
+        AS_ANSWER_UNKNOWN) /* no horizon is ever set here: of a branch in no record only */
+        SIM_CHECK(env->sim, "R3", branch->read_only && attempt->durable,
+                  "%s (%llu.%llu/%u) is answered as unknown", BRANCH_ARGS(branch));
+    else
+        SIM_CHECK(env->sim, "R3", !attempt->durable && !attempt->aborted_said,
+                  "%s (%llu.%llu/%u) is answered as pending, and is decided", BRANCH_ARGS(branch));
+}
