@@ -22,18 +22,19 @@ struct bench {
     char api[128];
     char dsn[2][256];
     uint64_t clients, seconds, warmup, rounds, accounts;
-    bool as_json, bare, compare, null, idle, all;
+    bool as_json, bare, compare, null, idle, all, agents;
     const char *use_api, *use_dir;
     cJSON *raw; /* every run's figures, as they come */
 };
 
 /* --- Where it runs --- */
 
-static bool sandbox_open(struct bench *bench, bool null, bool databases_only)
+static bool sandbox_open(struct bench *bench, bool null, bool databases_only, bool agents)
 {
     struct sandbox_options options = {.databases = 2,
                                       .null = null,
                                       .databases_only = databases_only,
+                                      .no_agents = !agents,
                                       .accounts = bench->accounts,
                                       .balance = BENCH_BALANCE};
 
@@ -221,24 +222,41 @@ static void add_ratio(cJSON *result, const char *key, double value)
     cJSON_AddRawToObject(result, key, text);
 }
 
-static void add_medians(cJSON *result, const double *bare_tps, const double *assent_tps,
-                        const double *bare_p50, const double *assent_p50, size_t rounds)
+static double ratio_add(cJSON *result, const char *name, const char *suffix, double part,
+                        double whole)
 {
-    double tps[2] = {bench_median(bare_tps, rounds), bench_median(assent_tps, rounds)};
-    double p50[2] = {bench_median(bare_p50, rounds), bench_median(assent_p50, rounds)};
-    cJSON *medians = cJSON_AddObjectToObject(result, "medians");
+    char key[64];
 
-    add_ratio(result, "throughput_ratio_32", tps[0] > 0 ? tps[1] / tps[0] : 0);
-    add_ratio(result, "latency_ratio_1", p50[0] > 0 ? p50[1] / p50[0] : 0);
-    add_ratio(medians, "bare_tps_32", tps[0]);
-    add_ratio(medians, "assent_tps_32", tps[1]);
-    add_ratio(medians, "bare_p50_us_1", p50[0]);
-    add_ratio(medians, "assent_p50_us_1", p50[1]);
+    (void)text_format(key, sizeof(key), "%s%s", name, suffix);
+    add_ratio(result, key, whole > 0 ? part / whole : 0);
+    return whole > 0 ? part / whole : 0;
+}
+
+/* [32 clients, 1 client][bare, Assent][round] */
+static void add_medians(cJSON *result, const char *suffix,
+                        double tps[COMPARE_PAIRS][2][BENCH_ROUNDS_MAX],
+                        double p50[COMPARE_PAIRS][2][BENCH_ROUNDS_MAX], size_t rounds)
+{
+    double bare_tps = bench_median(tps[0][0], rounds), own_tps = bench_median(tps[0][1], rounds);
+    double bare_p50 = bench_median(p50[1][0], rounds), own_p50 = bench_median(p50[1][1], rounds);
+    cJSON *medians;
+    char key[64];
+
+    fprintf(stderr, "at 32 clients, Assent / bare throughput: %.3f\n",
+            ratio_add(result, "throughput_ratio_32", suffix, own_tps, bare_tps));
+    fprintf(stderr, "at 1 client, Assent / bare median latency: %.3f\n",
+            ratio_add(result, "latency_ratio_1", suffix, own_p50, bare_p50));
+    (void)text_format(key, sizeof(key), "medians%s", suffix);
+    medians = cJSON_AddObjectToObject(result, key);
+    add_ratio(medians, "bare_tps_32", bare_tps);
+    add_ratio(medians, "assent_tps_32", own_tps);
+    add_ratio(medians, "bare_p50_us_1", bare_p50);
+    add_ratio(medians, "assent_p50_us_1", own_p50);
 }
 
 /* In turn, and each round in the other order, so that what drifts (cache, disk, neighbours) hits
  * both. */
-static bool compare(struct bench *bench, cJSON *result)
+static bool compare(struct bench *bench, const char *suffix, cJSON *result)
 {
     static const uint64_t clients[COMPARE_PAIRS] = {32, 1};
     static const char *const whats[2] = {"bare", "assent"};
@@ -261,11 +279,7 @@ static bool compare(struct bench *bench, cJSON *result)
             }
         }
     }
-    add_medians(result, tps[0][0], tps[0][1], p50[1][0], p50[1][1], (size_t)bench->rounds);
-    fprintf(stderr, "at 32 clients, Assent / bare throughput: %s\n",
-            cJSON_GetObjectItem(result, "throughput_ratio_32")->valuestring);
-    fprintf(stderr, "at 1 client, Assent / bare median latency: %s\n",
-            cJSON_GetObjectItem(result, "latency_ratio_1")->valuestring);
+    add_medians(result, suffix, tps, p50, (size_t)bench->rounds);
     return true;
 }
 
@@ -285,13 +299,14 @@ static bool measure_null(struct bench *bench, uint64_t clients, cJSON *result)
 
 static bool bench_all(struct bench *bench, cJSON *result)
 {
-    bool well =
-        sandbox_open(bench, false, false) && measure_idle(bench, result) && compare(bench, result);
+    bool well = sandbox_open(bench, false, false, false) && measure_idle(bench, result) &&
+                compare(bench, "", result);
 
     sandbox_close(bench);
-    if (!well || !sandbox_open(bench, true, false))
-        return false;
-    well = measure_null(bench, 64, result);
+    fprintf(stderr, "the same with agents\n");
+    well = well && sandbox_open(bench, false, false, true) && compare(bench, "_agents", result);
+    sandbox_close(bench);
+    well = well && sandbox_open(bench, true, false, true) && measure_null(bench, 64, result);
     sandbox_close(bench);
     return well;
 }
@@ -302,12 +317,13 @@ static bool bench_one(struct bench *bench, cJSON *result)
     struct bench_figures figures;
     bool well;
 
-    if (bench->use_dir   ? !use_running(bench)
-        : bench->use_api ? !text_format(bench->api, sizeof(bench->api), "%s", bench->use_api)
-                         : !sandbox_open(bench, bench->null, bench->bare))
+    if (bench->use_dir ? !use_running(bench)
+        : bench->use_api
+            ? !text_format(bench->api, sizeof(bench->api), "%s", bench->use_api)
+            : !sandbox_open(bench, bench->null, bench->bare, bench->agents || bench->null))
         return false;
     if (bench->compare)
-        well = compare(bench, result);
+        well = compare(bench, "", result);
     else if (bench->idle)
         well = measure_idle(bench, result);
     else if (bench->null)
@@ -329,6 +345,8 @@ static bool choice_is_clear(const struct bench *bench)
         complain("bench: --api or --dir, not both");
     else if (bench->use_api && (bench->bare || bench->compare))
         complain("bench: --bare and --compare need the databases: --dir");
+    else if (elsewhere && bench->agents)
+        complain("bench: --agents is for a sandbox of its own");
     else if (elsewhere && (bench->null || bench->idle || bench->all))
         complain("bench: --null, --idle and --all make their own sandbox");
     else
@@ -345,7 +363,8 @@ static const char about[] =
     "  --compare  both in turn on the same servers, at 32 clients and at 1; ratio of the medians\n"
     "  --null     through Assent with agents that have no database, 64 clients\n"
     "  --idle     memory of a coordinator that has served nothing\n"
-    "  --all      idle, compare and null: the figures of docs/performance.md";
+    "  --all      idle, compare with and without agents, null: docs/performance.md\n\n"
+    "The coordinator serves the databases itself, or agents do (--agents).";
 
 static int bench_main(struct bench *bench)
 {
@@ -377,6 +396,7 @@ int cmd_bench(int argc, char **argv)
         {OPTION_FLAG, "null", NULL, "see above", &bench.null, 0, 0},
         {OPTION_FLAG, "idle", NULL, "see above", &bench.idle, 0, 0},
         {OPTION_FLAG, "all", NULL, "see above", &bench.all, 0, 0},
+        {OPTION_FLAG, "agents", NULL, "agents serve the databases", &bench.agents, 0, 0},
         {OPTION_NUMBER, "clients", "N", "connections (32; with --null 64)", &bench.clients, 1,
          1000},
         {OPTION_NUMBER, "seconds", "S", "measured in each run (5)", &bench.seconds, 1, 600},

@@ -62,6 +62,12 @@ static bool agent_start(struct sandbox *sandbox, struct database *database,
                         env);
 }
 
+/* Whose life a participant depends on. */
+static struct process *serving(struct sandbox *sandbox, struct database *database)
+{
+    return sandbox->options.no_agents ? &sandbox->node : &database->agent;
+}
+
 struct readiness {
     struct sandbox *sandbox;
     struct process *process; /* gives up when it has ended */
@@ -115,10 +121,10 @@ static bool ready_wait(struct sandbox *sandbox, struct process *process,
 static bool participant_wait(struct sandbox *sandbox, const struct process *process,
                              struct database *database)
 {
-    struct readiness wanted = {sandbox, &database->agent, database};
+    struct process *server = serving(sandbox, database);
+    struct readiness wanted = {sandbox, server, database};
 
-    if (sandbox->node.alive && database->agent.alive &&
-        (sandbox->options.null || database->server.alive))
+    if (sandbox->node.alive && server->alive && (sandbox->options.null || database->server.alive))
         (void)loop_wait(sandbox->loop, is_ready, &wanted, RETURN_MS, 10);
     return process->alive ? true : sandbox_fail(sandbox, "%s ended again", process->name);
 }
@@ -144,12 +150,15 @@ static bool daemons_start(struct sandbox *sandbox)
 {
     if (!node_first_start(sandbox))
         return false;
-    for (size_t i = 0; i < sandbox->count; i++)
+    for (size_t i = 0; i < sandbox->count && !sandbox->options.no_agents; i++)
         if (!agent_start(sandbox, &sandbox->databases[i], NULL))
             return false;
-    for (size_t i = 0; i < sandbox->count; i++)
-        if (!ready_wait(sandbox, &sandbox->databases[i].agent, &sandbox->databases[i]))
+    for (size_t i = 0; i < sandbox->count; i++) {
+        struct database *database = &sandbox->databases[i];
+
+        if (!ready_wait(sandbox, serving(sandbox, database), database))
             return false;
+    }
     return true;
 }
 
@@ -179,7 +188,10 @@ static bool start_steps(struct sandbox *sandbox)
             return false;
     }
     if (!sandbox->options.databases_only) {
-        progress(sandbox, "starting the coordinator and %zu agents", sandbox->count);
+        if (sandbox->options.no_agents)
+            progress(sandbox, "starting the coordinator");
+        else
+            progress(sandbox, "starting the coordinator and %zu agents", sandbox->count);
         if (!daemons_start(sandbox))
             return false;
     }
@@ -267,7 +279,8 @@ static enum process_kind process_find(struct sandbox *sandbox, const char *name,
         *ret_database = &sandbox->databases[i];
         *ret_process = &sandbox->databases[i].agent;
         if (strcmp(name, (*ret_process)->name) == 0)
-            return sandbox->options.databases_only ? KIND_NONE : KIND_AGENT;
+            return sandbox->options.databases_only || sandbox->options.no_agents ? KIND_NONE
+                                                                                 : KIND_AGENT;
         *ret_process = &sandbox->databases[i].server;
         if (strcmp(name, (*ret_process)->name) == 0)
             return sandbox->options.null ? KIND_NONE : KIND_DATABASE;
@@ -380,7 +393,8 @@ cJSON *sandbox_json(const struct sandbox *sandbox)
     for (size_t i = 0; i < sandbox->count; i++) {
         const struct database *database = &sandbox->databases[i];
 
-        add_object(agents, "participant", database->participant, &database->agent, &one);
+        if (!sandbox->options.no_agents)
+            add_object(agents, "participant", database->participant, &database->agent, &one);
         if (sandbox->options.null)
             continue;
         add_object(databases, "participant", database->participant, NULL, &one);
@@ -414,7 +428,7 @@ cJSON *sandbox_status_json(struct sandbox *sandbox)
     if (!sandbox->options.databases_only)
         status_add(array, &sandbox->node);
     for (size_t i = 0; i < sandbox->count; i++) {
-        if (!sandbox->options.databases_only)
+        if (!sandbox->options.databases_only && !sandbox->options.no_agents)
             status_add(array, &sandbox->databases[i].agent);
         if (!sandbox->options.null)
             status_add(array, &sandbox->databases[i].server);

@@ -28,6 +28,7 @@ struct sandbox_options {
     bool keep;
     bool null;                   /* no databases: agents that answer at once */
     bool databases_only;         /* no coordinator and no agents */
+    bool no_agents;              /* the coordinator serves the databases itself */
     bool quiet;                  /* says nothing while it starts */
     uint64_t accounts;           /* in each database, numbered from 1 */
     uint64_t balance;            /* of each account; 0: BANK_BALANCE_START */

@@ -72,6 +72,8 @@ int cmd_sandbox(int argc, char **argv)
          &options.settings, 0, 0},
         {OPTION_TEXT, "wrap", "COMMAND", "runs coordinator and agents under COMMAND: valgrind ...",
          &options.wrap, 0, 0},
+        {OPTION_FLAG, "no-agents", NULL, "the coordinator serves the databases itself",
+         &options.no_agents, 0, 0},
         {OPTION_FLAG, "null", NULL, "no databases: agents that answer at once", &options.null, 0,
          0},
         {OPTION_FLAG, "json", NULL, "one line of JSON on stdout when all is ready", &as_json, 0,

@@ -261,23 +261,29 @@ bool sandbox_write_file(struct sandbox *sandbox, const char *path, const char *t
     return bad ? sandbox_fail(sandbox, "cannot write %s: %s", path, strerror(errno)) : true;
 }
 
+static void participant_text(const struct sandbox *sandbox, const struct database *database,
+                             char *ret_text, size_t size)
+{
+    if (sandbox->options.null)
+        (void)text_format(ret_text, size, "[participant.%s]\nnull = yes\n", database->participant);
+    else
+        (void)text_format(ret_text, size, "[participant.%s]\ndsn = %s\nconnections = 16\n",
+                          database->participant, database->dsn);
+}
+
 static bool agent_config_write(struct sandbox *sandbox, const struct database *database)
 {
-    char path[256], text[2048], how[512];
+    char path[256], text[2048], participant[512];
 
-    if (sandbox->options.null)
-        (void)text_format(how, sizeof(how), "null = yes\n");
-    else
-        (void)text_format(how, sizeof(how), "dsn = %s\nconnections = 16\n", database->dsn);
+    participant_text(sandbox, database, participant, sizeof(participant));
     (void)text_format(path, sizeof(path), "%s/etc/%s.ini", sandbox->dir, database->agent.name);
     (void)text_format(text, sizeof(text),
                       "[agent]\n"
                       "cluster = " CLUSTER "\n"
                       "name = %s\n"
                       "coordinators = 127.0.0.1:%u\n"
-                      "\n"
-                      "[participant.%s]\n%s",
-                      database->agent.name, sandbox->agents_port, database->participant, how);
+                      "\n%s",
+                      database->agent.name, sandbox->agents_port, participant);
     return sandbox_write_file(sandbox, path, text);
 }
 
@@ -325,17 +331,25 @@ static bool node_config_text(struct sandbox *sandbox, char *ret_text, size_t siz
         if (len >= size)
             return sandbox_fail(sandbox, "--set: too many settings");
     }
+    for (size_t i = 0; i < sandbox->count && sandbox->options.no_agents; i++) {
+        char participant[512];
+
+        participant_text(sandbox, &sandbox->databases[i], participant, sizeof(participant));
+        len += (size_t)snprintf(ret_text + len, size - len, "%s", participant);
+        if (len >= size)
+            return sandbox_fail(sandbox, "too many settings and databases");
+    }
     return true;
 }
 
 bool sandbox_write_configs(struct sandbox *sandbox)
 {
-    char path[256], text[4096];
+    char path[256], text[4096 + SANDBOX_DATABASES_MAX * 512];
 
     (void)text_format(path, sizeof(path), "%s/etc/node-1.ini", sandbox->dir);
     if (!node_config_text(sandbox, text, sizeof(text)) || !sandbox_write_file(sandbox, path, text))
         return false;
-    for (size_t i = 0; i < sandbox->count; i++)
+    for (size_t i = 0; i < sandbox->count && !sandbox->options.no_agents; i++)
         if (!agent_config_write(sandbox, &sandbox->databases[i]))
             return false;
     return true;

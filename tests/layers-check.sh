@@ -42,8 +42,9 @@ check coordinator/node "common coordinator/txn coordinator/log"
 check participant/agent "common participant/branch"
 check coordinator/api "common common/uv coordinator/node coordinator/txn coordinator/log"
 check participant/postgres "common common/uv"
-check coordinator/shell "common common/uv coordinator/node coordinator/log coordinator/txn coordinator/api"
-check participant/shell "common common/uv participant/agent participant/postgres"
+check participant/host "common common/uv participant/agent participant/postgres"
+check coordinator/shell "common common/uv coordinator/node coordinator/log coordinator/txn coordinator/api participant/host participant/agent"
+check participant/shell "common common/uv participant/host participant/agent"
 check cli "common common/uv coordinator/txn coordinator/log"
 pure common coordinator/raft coordinator/txn coordinator/log coordinator/node participant/branch participant/agent
 

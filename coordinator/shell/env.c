@@ -20,7 +20,7 @@
 #define IN_PLACE_NS_MAX (500 * AS_US)
 #define PASSES_MAX 3
 
-_Noreturn static void end_process(const char *why)
+_Noreturn void env_end_process(const char *why)
 {
     say(AS_TRACE_ALARM, "fatal", "why", why, NULL);
     _exit(EXIT_FATAL);
@@ -65,13 +65,15 @@ static void env_net_dial(struct as_env *env, uint64_t connection, const char *ad
 static void env_net_send(struct as_env *env, uint64_t connection, struct as_bytes bytes)
 {
     env->stirred = true;
-    net_send(env->net, connection, bytes);
+    if (!local_send(env->local, connection, bytes))
+        net_send(env->net, connection, bytes);
 }
 
 static void env_net_close(struct as_env *env, uint64_t connection)
 {
     env->stirred = true;
-    net_close(env->net, connection);
+    if (!local_hang_up(env->local, connection))
+        net_close(env->net, connection);
 }
 
 static void on_accepted(void *ctx, uint64_t connection, const char *peer)
@@ -109,7 +111,7 @@ const struct net_callbacks shell_net_callbacks = {NULL, on_accepted, on_connecte
 static void begin_op(struct as_env *env, const struct as_disk_op *op)
 {
     if (disk_start(env->disk, op) != AS_OK)
-        end_process("out of memory for a disk operation");
+        env_end_process("out of memory for a disk operation");
 }
 
 /* A WRITE waits for the end of the turn: only then is it known whether anything else can run
@@ -168,6 +170,7 @@ static bool begin_held(struct as_env *env)
         begin_op(env, &env->held);
         return false;
     }
+    local_turn_end(env->local);
     net_flush(env->net);
     err = disk_write_here(env->disk, &env->held);
     measure_sync(env);
@@ -189,7 +192,7 @@ static void env_pg_start(struct as_env *env, const struct as_pg_op *op)
 {
     (void)env;
     (void)op;
-    AS_ASSERT(false); /* a node has no databases */
+    AS_ASSERT(false); /* a node has no databases; its host has (local.c) */
 }
 
 static void env_pg_cancel(struct as_env *env, uint32_t participant, uint64_t op_id)
@@ -209,7 +212,7 @@ static void env_trace(struct as_env *env, const struct as_trace *trace)
 static void env_fatal(struct as_env *env, const char *why)
 {
     (void)env;
-    end_process(why);
+    env_end_process(why);
 }
 
 const struct as_env_ops shell_env_ops = {
@@ -235,7 +238,7 @@ as_err env_init(struct as_env *env)
 
 /*
  * The order is one of speed only: the log's write is begun first, because it takes longest; then
- * the agents get their frames, so that they work while the clients are answered. While
+ * agents and databases get their part, so that they work while the clients are answered. While
  * libmicrohttpd writes answers it also reads new requests: their branches leave in the same turn. A
  * crash anywhere here loses effects that the node may lose (architecture.md, the contract of a pure
  * core, 3).
@@ -246,8 +249,11 @@ void env_turn_end(struct as_env *env)
 
     do {
         do {
+            while (local_turn(env->local)) {
+            }
             node_turn_end(env->node);
-        } while (begin_held(env));
+        } while (begin_held(env) || local_turn(env->local));
+        local_turn_end(env->local);
         net_flush(env->net);
         env->stirred = false;
         api_turn_end(env->api);

@@ -5,6 +5,7 @@
  *   settings.c  the configuration file
  *   shell.c     opening, running, draining, closing
  *   env.c       the node's one door to the world; the end of a turn
+ *   local.c     participants that this node serves itself
  */
 #ifndef ASSENT_SHELL_ENV_H
 #define ASSENT_SHELL_ENV_H
@@ -15,6 +16,7 @@
 #include "common/uv/disk.h"
 #include "common/uv/net.h"
 #include "common/uv/pulse.h"
+#include "coordinator/shell/local.h"
 #include "coordinator/shell/shell.h"
 
 /* What the node knows as its env. */
@@ -24,6 +26,7 @@ struct as_env {
     struct net *net;
     struct disk *disk;
     struct api *api;
+    struct local *local; /* NULL: this node serves no participants itself */
 
     struct pulse pulse;
 
@@ -51,6 +54,8 @@ struct shell {
 
 extern const struct as_env_ops shell_env_ops;
 
+/* Says why, and ends the process with exit code 70. */
+_Noreturn void env_end_process(const char *why);
 /* `env` is zeroed, its loop is there. */
 as_err env_init(struct as_env *env) AS_MUSTCHECK;
 /* Of struct net_callbacks and disk_run. */

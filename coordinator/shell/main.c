@@ -4,8 +4,8 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "common/uv/arguments.h"
 #include "common/uv/say.h"
 #include "coordinator/shell/shell.h"
 
@@ -25,47 +25,14 @@ static const char help[] =
     "  cluster = demo\n"
     "  data_dir = /var/lib/assent\n"
     "\n"
+    "Databases are served by assent-agent; or, without another process, by assentd itself:\n"
+    "\n"
+    "  [participant.bank_a]\n"
+    "  dsn = host=db1 dbname=bank user=assent\n"
+    "\n"
     "Log lines go to stderr. SIGTERM and SIGINT let what is under way end, a second one does not.\n"
     "Exit codes: 0 stopped when asked, 1 could not start, 2 wrong arguments or configuration,\n"
     "70 the decision log failed: look at its disk before you start again.\n";
-
-struct arguments {
-    const char *config;
-    bool bootstrap, check_config, help, version;
-};
-
-static bool arguments_read(int count, char **list, struct arguments *ret)
-{
-    struct {
-        const char *name;
-        bool *given;
-    } switches[] = {{"--bootstrap", &ret->bootstrap},
-                    {"--check-config", &ret->check_config},
-                    {"--help", &ret->help},
-                    {"-h", &ret->help},
-                    {"--version", &ret->version}};
-
-    for (int i = 1; i < count; i++) {
-        bool known = false;
-
-        for (size_t j = 0; j < AS_COUNT_OF(switches); j++) {
-            if (strcmp(list[i], switches[j].name) == 0)
-                *switches[j].given = known = true;
-        }
-        if (known)
-            continue;
-        if (strcmp(list[i], "--config") == 0 && i + 1 < count) {
-            ret->config = list[++i];
-        } else if (strncmp(list[i], "--config=", 9) == 0 && list[i][9]) {
-            ret->config = list[i] + 9;
-        } else {
-            fprintf(stderr, "assentd: %s: %s\nTry assentd --help.\n", list[i],
-                    strcmp(list[i], "--config") == 0 ? "needs a file" : "no such argument");
-            return false;
-        }
-    }
-    return true;
-}
 
 static int run(const struct settings *settings, bool bootstrap)
 {
@@ -89,30 +56,33 @@ static int run(const struct settings *settings, bool bootstrap)
 
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    bool bootstrap = false, check_config = false;
+    const struct arguments_switch switches[] = {{"--bootstrap", &bootstrap},
+                                                {"--check-config", &check_config}};
+    const struct arguments arguments = {"assentd", help, AS_VERSION, switches,
+                                        AS_COUNT_OF(switches)};
     struct settings settings;
+    const char *config;
     char error[512];
+    int code;
 
-    if (!arguments_read(argc, argv, &arguments))
-        return EXIT_USAGE;
-    if (arguments.help || arguments.version) {
-        if (arguments.help)
-            fputs(help, stdout);
-        else
-            puts("assentd " AS_VERSION);
+    switch (arguments_read(&arguments, argc, argv, &config)) {
+    case ARGUMENTS_DONE:
         return EXIT_FINE;
-    }
-    if (!arguments.config) {
-        fputs("assentd: --config FILE is needed\nTry assentd --help.\n", stderr);
+    case ARGUMENTS_WRONG:
         return EXIT_USAGE;
+    case ARGUMENTS_RUN:
+        break;
     }
-    if (settings_read(arguments.config, &settings, error) != AS_OK) {
+    if (settings_read(config, &settings, error) != AS_OK) {
         fprintf(stderr, "assentd: %s\n", error);
-        return EXIT_USAGE;
+        code = EXIT_USAGE;
+    } else if (check_config) {
+        printf("%s: good\n", config);
+        code = EXIT_FINE;
+    } else {
+        code = run(&settings, bootstrap);
     }
-    if (arguments.check_config) {
-        printf("%s: good\n", arguments.config);
-        return EXIT_FINE;
-    }
-    return run(&settings, arguments.bootstrap);
+    settings_close(&settings);
+    return code;
 }

@@ -53,6 +53,7 @@ static const struct config_key keys[] = {
     NUMBER("limits", timeout_ms_default, 1, AS_TIMEOUT_MS_MAX),
     NUMBER("limits", resend_first_ms, 1, 60000),
     NUMBER("limits", resend_max_ms, 1, 600000),
+    HOST_PARTICIPANT_KEYS,
 };
 
 static const struct settings defaults = {
@@ -102,27 +103,41 @@ static as_err check_address(const struct settings *settings, const char *path, c
     return refuse(ret_error, path, why);
 }
 
+static as_err check(const struct settings *settings, const char *path, char *ret_error)
+{
+    as_err err;
+
+    if (!as_cluster_valid(settings->cluster, strlen(settings->cluster)))
+        return refuse(ret_error, path, "[node] cluster must be 1 to 32 of a-z, 0-9 and -");
+    if (settings->data_dir[0] == '\0')
+        return refuse(ret_error, path, "[node] data_dir is empty");
+    if (settings->resend_first_ms > settings->resend_max_ms)
+        return refuse(ret_error, path, "[limits] resend_first_ms is larger than resend_max_ms");
+    err = check_address(settings, path, "api", settings->api_listen, ret_error);
+    if (!err)
+        err = check_address(settings, path, "agents", settings->agents_listen, ret_error);
+    if (!err)
+        err = host_participants_check(&settings->participants, path, ret_error);
+    return err;
+}
+
 as_err settings_read(const char *path, struct settings *ret, char ret_error[512])
 {
-    struct settings settings = defaults;
-    const struct config_schema schema = {
-        .keys = keys, .key_count = AS_COUNT_OF(keys), .target = &settings};
-    as_err err = config_read(path, &schema, ret_error);
+    const struct config_schema schema = {.keys = keys,
+                                         .key_count = AS_COUNT_OF(keys),
+                                         .target = ret,
+                                         .target_of = host_participant_of,
+                                         .ctx = &ret->participants};
+    as_err err;
 
-    if (err)
-        return err;
-    if (!as_cluster_valid(settings.cluster, strlen(settings.cluster)))
-        return refuse(ret_error, path, "[node] cluster must be 1 to 32 of a-z, 0-9 and -");
-    if (settings.data_dir[0] == '\0')
-        return refuse(ret_error, path, "[node] data_dir is empty");
-    if (settings.resend_first_ms > settings.resend_max_ms)
-        return refuse(ret_error, path, "[limits] resend_first_ms is larger than resend_max_ms");
-    err = check_address(&settings, path, "api", settings.api_listen, ret_error);
-    if (!err)
-        err = check_address(&settings, path, "agents", settings.agents_listen, ret_error);
-    if (!err)
-        *ret = settings;
-    return err;
+    *ret = defaults;
+    err = config_read(path, &schema, ret_error);
+    return err ? err : check(ret, path, ret_error);
+}
+
+void settings_close(struct settings *settings)
+{
+    host_participants_close(&settings->participants);
 }
 
 void settings_node(const struct settings *settings, struct node_config *ret)

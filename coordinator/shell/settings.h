@@ -7,6 +7,7 @@
 #include "assent/limits.h"
 #include "coordinator/api/api.h"
 #include "coordinator/node/node.h"
+#include "participant/host/participants.h"
 
 struct settings {
     /* [node] */
@@ -27,10 +28,13 @@ struct settings {
     /* [limits] */
     uint64_t undecided_max, outcomes_max, retention_ms, committed_set_mib;
     uint64_t timeout_ms_default, resend_first_ms, resend_max_ms;
+    /* [participant.NAME]: those that this node serves itself */
+    struct host_participants participants;
 };
 
-/* INVALID and others: ret_error says what is wrong and what is allowed. */
+/* INVALID and others: ret_error says what is wrong and what is allowed. Close them either way. */
 as_err settings_read(const char *path, struct settings *ret, char ret_error[512]) AS_MUSTCHECK;
+void settings_close(struct settings *settings);
 void settings_node(const struct settings *settings, struct node_config *ret);
 void settings_api(const struct settings *settings, struct api_config *ret);
 

@@ -111,6 +111,21 @@ static as_err open_net(struct shell *shell, uint16_t *ret_agents_port, uint16_t 
     return err ? fail(ret_error, err, "[api] listen", why) : AS_OK;
 }
 
+/* Participants of the file itself: the agent's name is for people, in GET /v1/participants. */
+static as_err open_local(struct shell *shell, char *ret_error)
+{
+    const struct settings *settings = &shell->settings;
+    char name[32];
+    as_err err;
+
+    if (settings->participants.count == 0)
+        return AS_OK;
+    snprintf(name, sizeof(name), "node %" PRIu64, settings->id);
+    err = local_open(&shell->env.local, &shell->env.loop, shell->env.node, settings->cluster, name,
+                     &settings->participants, env_end_process);
+    return err ? fail(ret_error, err, "cannot serve the participants", as_err_text(err)) : AS_OK;
+}
+
 /* The configured host with the port that was really taken. */
 static const char *address_text(const char *listen, uint16_t port, char ret_text[300])
 {
@@ -191,6 +206,8 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings, boo
         err = open_node(shell, bootstrap, &report, ret_error);
     if (!err)
         err = open_net(shell, &agents_port, &api_port, ret_error);
+    if (!err)
+        err = open_local(shell, ret_error);
     if (err)
         return err;
     err = open_handles(shell);
@@ -206,13 +223,20 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings, boo
 
 /* --- Running and draining --- */
 
+static void on_local_closed(void *ctx)
+{
+    struct shell *shell = ctx;
+
+    uv_stop(&shell->env.loop);
+}
+
 static void on_drain(uv_timer_t *timer)
 {
     struct shell *shell = timer->data;
     bool api_done = api_drain(shell->env.api);
     bool node_done = node_drain(shell->env.node);
 
-    if (api_done && node_done) {
+    if (api_done && node_done && local_drain(shell->env.local)) {
         say(AS_TRACE_INFO, "drained", NULL);
         uv_stop(&shell->env.loop);
     } else if (uv_now(&shell->env.loop) >= shell->drain_until_ms) {
@@ -259,6 +283,13 @@ void shell_close(struct shell *shell)
 {
     if (!shell)
         return;
+    if (shell->env.local) {
+        uv_timer_stop(&shell->drain);
+        local_close(shell->env.local, on_local_closed, shell);
+        uv_run(&shell->env.loop, UV_RUN_DEFAULT);
+        local_free(shell->env.local);
+        shell->env.local = NULL;
+    }
     api_free(shell->env.api);
     net_free(shell->env.net);
     disk_close(shell->env.disk);

@@ -4,9 +4,9 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "common/uv/arguments.h"
 #include "common/uv/say.h"
 #include "participant/shell/shell.h"
 
@@ -31,44 +31,6 @@ static const char help[] =
     "Log lines go to stderr. SIGTERM and SIGINT let what is executing end, a second one does not.\n"
     "Exit codes: 0 stopped when asked, 1 could not start, 2 wrong arguments or configuration.\n";
 
-struct arguments {
-    const char *config;
-    bool check, help, version;
-};
-
-static bool arguments_read(int count, char **list, struct arguments *ret)
-{
-    struct {
-        const char *name;
-        bool *given;
-    } switches[] = {{"--check", &ret->check},
-                    {"--check-config", &ret->check}, /* as assentd names it */
-                    {"--help", &ret->help},
-                    {"-h", &ret->help},
-                    {"--version", &ret->version}};
-
-    for (int i = 1; i < count; i++) {
-        bool known = false;
-
-        for (size_t j = 0; j < AS_COUNT_OF(switches); j++) {
-            if (strcmp(list[i], switches[j].name) == 0)
-                *switches[j].given = known = true;
-        }
-        if (known)
-            continue;
-        if (strcmp(list[i], "--config") == 0 && i + 1 < count) {
-            ret->config = list[++i];
-        } else if (strncmp(list[i], "--config=", 9) == 0 && list[i][9]) {
-            ret->config = list[i] + 9;
-        } else {
-            fprintf(stderr, "assent-agent: %s: %s\nTry assent-agent --help.\n", list[i],
-                    strcmp(list[i], "--config") == 0 ? "needs a file" : "no such argument");
-            return false;
-        }
-    }
-    return true;
-}
-
 static int run(const struct settings *settings)
 {
     struct shell *shell = NULL;
@@ -78,7 +40,7 @@ static int run(const struct settings *settings)
     say_level_set((enum as_trace_level)settings->log_level);
     mallopt(M_ARENA_MAX, 1); /* only the loop's thread allocates */
     snprintf(pid, sizeof(pid), "%ld", (long)getpid());
-    snprintf(count, sizeof(count), "%" PRIu32, settings->participant_count);
+    snprintf(count, sizeof(count), "%" PRIu32, settings->participants.count);
     say(AS_TRACE_INFO, "starting", "version", AS_VERSION, "cluster", settings->cluster, "name",
         settings->name, "coordinators", settings->coordinators, "participants", count, "pid", pid,
         NULL);
@@ -95,29 +57,29 @@ static int run(const struct settings *settings)
 
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {0};
-    struct settings settings = {0};
+    bool check = false;
+    /* --check-config is what assentd calls it. */
+    const struct arguments_switch switches[] = {{"--check", &check}, {"--check-config", &check}};
+    const struct arguments arguments = {"assent-agent", help, AS_VERSION, switches,
+                                        AS_COUNT_OF(switches)};
+    struct settings settings;
+    const char *config;
     char error[512];
     int code;
 
-    if (!arguments_read(argc, argv, &arguments))
-        return EXIT_USAGE;
-    if (arguments.help || arguments.version) {
-        if (arguments.help)
-            fputs(help, stdout);
-        else
-            puts("assent-agent " AS_VERSION);
+    switch (arguments_read(&arguments, argc, argv, &config)) {
+    case ARGUMENTS_DONE:
         return EXIT_FINE;
-    }
-    if (!arguments.config) {
-        fputs("assent-agent: --config FILE is needed\nTry assent-agent --help.\n", stderr);
+    case ARGUMENTS_WRONG:
         return EXIT_USAGE;
+    case ARGUMENTS_RUN:
+        break;
     }
-    if (settings_read(arguments.config, &settings, error) != AS_OK) {
+    if (settings_read(config, &settings, error) != AS_OK) {
         fprintf(stderr, "assent-agent: %s\n", error);
         code = EXIT_USAGE;
-    } else if (arguments.check) {
-        printf("%s: good\n", arguments.config);
+    } else if (check) {
+        printf("%s: good\n", config);
         code = EXIT_FINE;
     } else {
         code = run(&settings);

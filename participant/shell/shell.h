@@ -1,6 +1,5 @@
 /*
- * The running agent: the loop, and `struct as_env` on libuv. It holds no ordering knowledge of the
- * protocol: whatever the agent asks for may be done in any order, or be lost in a crash.
+ * The running agent's process: a loop and a host.
  */
 #ifndef ASSENT_AGENT_SHELL_H
 #define ASSENT_AGENT_SHELL_H

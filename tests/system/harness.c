@@ -137,6 +137,19 @@ static void read_description(struct sandbox *sandbox, const char *line)
     cJSON_Delete(json);
 }
 
+bool no_agents(void)
+{
+    return getenv("ASSENT_NO_AGENTS") != NULL;
+}
+
+const char *agent_of(const char *participant)
+{
+    static char name[80];
+
+    snprintf(name, sizeof(name), "agent-%s", participant);
+    return no_agents() ? "node-1" : name;
+}
+
 void sandbox_start(struct sandbox *sandbox, const char *const *extra)
 {
     const char *args[ARGS_MAX] = {"sandbox", "--json", "--dir", sandbox->dir};
@@ -149,6 +162,8 @@ void sandbox_start(struct sandbox *sandbox, const char *const *extra)
     assert_non_null(mkdtemp(sandbox->dir));
     for (int i = 0; extra && extra[i]; i++)
         args[count++] = extra[i];
+    if (no_agents())
+        args[count++] = "--no-agents";
     sandbox->pid = start_assent(args, &out);
     line = read_output(out, true, DEADLINE_MS * 2);
     close(out);
@@ -220,6 +235,14 @@ bool sandbox_running(const struct sandbox *sandbox, const char *name)
     cJSON_Delete(json);
     free(out);
     return running;
+}
+
+void sandbox_print_logs(const struct sandbox *sandbox)
+{
+    char command[400];
+
+    snprintf(command, sizeof(command), "tail -n 40 %s/log/*.log >&2", sandbox->dir);
+    assert_int_equal(system(command), 0);
 }
 
 /* --- HTTP --- */

@@ -30,6 +30,11 @@ struct sandbox {
 /* `extra`: NULL-terminated further arguments of `assent sandbox`, or NULL. Fails the test if it
  * does not come up. */
 void sandbox_start(struct sandbox *sandbox, const char *const *extra);
+/* ASSENT_NO_AGENTS is set: the coordinator serves the databases itself. CTest runs some programs
+ * both ways. */
+bool no_agents(void);
+/* The process that serves the participant: its agent, or else the coordinator. */
+const char *agent_of(const char *participant);
 /* Demands that the sandbox ends by itself and leaves no process. */
 void sandbox_stop(struct sandbox *sandbox);
 /* `assent sandbox VERB NAME --dir D [--env K=V]...`; names: node-1, agent-bank_a, database-bank_a.
@@ -41,6 +46,8 @@ int sandbox_try(const struct sandbox *sandbox, const char *verb, const char *nam
                 const char *const *env);
 /* Status of one process as `assent sandbox status` tells. */
 bool sandbox_running(const struct sandbox *sandbox, const char *name);
+/* The last lines of every process's log, to stderr. */
+void sandbox_print_logs(const struct sandbox *sandbox);
 /* Runs `assent ARGS...`; returns its exit status, what it printed in *ret_out (to be freed). */
 int run_assent(const char *const *args, char **ret_out);
 
