@@ -20,7 +20,7 @@ static const char exits[] = "  0  the log is clean (a torn tail of a crash is)\n
 
 struct dump {
     bool print, as_json;
-    uint64_t snapshot_bytes, entries, unreadable;
+    uint64_t snapshot_bytes, entries, last_index, unreadable;
     struct txn_record record; /* large: not for the stack */
 };
 
@@ -165,6 +165,7 @@ static as_err on_entry(void *ctx, const struct log_entry *entry)
     cJSON *fields;
 
     dump->entries++;
+    dump->last_index = entry->index;
     dump->unreadable += err != AS_OK;
     if (err)
         complain("entry %" PRIu64 " (type %u, %zu bytes): %s", entry->index, entry->type,
@@ -209,6 +210,20 @@ static as_err on_vote(void *ctx, uint64_t term, uint64_t voted_for)
     return AS_OK;
 }
 
+/* Raft's: another leader's entries take the place of these, which were never committed. */
+static as_err on_truncate(void *ctx, uint64_t index)
+{
+    struct dump *dump = ctx;
+
+    dump->entries -= dump->last_index - index + 1;
+    dump->last_index = index - 1;
+    if (dump->print && dump->as_json)
+        printf("{\"type\":\"TRUNCATE\",\"from\":%" PRIu64 "}\n", index);
+    else if (dump->print)
+        printf("%10s  %-9s  %-11s {\"from\":%" PRIu64 "}\n", "-", "", "TRUNCATE", index);
+    return AS_OK;
+}
+
 static void print_report(const struct log_report *report, const struct dump *dump, bool as_json)
 {
     if (as_json) {
@@ -244,7 +259,7 @@ static void print_report(const struct log_report *report, const struct dump *dum
 static int log_read(const char *dir, struct dump *dump, struct log_report *ret_report)
 {
     const struct log_config config = {.read_only = true};
-    const struct log_replay replay = {dump, on_snapshot, on_entry, on_vote, NULL};
+    const struct log_replay replay = {dump, on_snapshot, on_entry, on_vote, on_truncate};
     struct disk *disk;
     struct as_disk door;
     struct log *log;

@@ -69,9 +69,9 @@ enum log_name log_name_parse(const char *name, uint64_t *ret_number)
     return LOG_NAME_OTHER;
 }
 
-void log_name_segment(char ret_name[AS_FILE_NAME_MAX + 1], uint64_t first)
+void log_name_segment(char ret_name[AS_FILE_NAME_MAX + 1], uint64_t start)
 {
-    snprintf(ret_name, AS_FILE_NAME_MAX + 1, "%016llx.log", (unsigned long long)first);
+    snprintf(ret_name, AS_FILE_NAME_MAX + 1, "%016llx.log", (unsigned long long)start);
 }
 
 void log_name_snapshot(char ret_name[AS_FILE_NAME_MAX + 1], uint64_t index, bool temporary)
@@ -120,14 +120,13 @@ void log_segment_put(uint8_t ret_bytes[LOG_HEADER_BYTES], const struct log_segme
 {
     header_put(ret_bytes, segment_magic, &segment->identity);
     put64(ret_bytes + 32, segment->size);
-    put64(ret_bytes + 40, segment->first);
-    put64(ret_bytes + 48, segment->start);
-    put64(ret_bytes + 56, segment->prev_first);
-    put64(ret_bytes + 64, segment->prev_end);
-    put64(ret_bytes + 72, segment->fold.last_term);
-    put64(ret_bytes + 80, (uint64_t)segment->fold.last_time_ms);
-    put64(ret_bytes + 88, segment->fold.vote_term);
-    put64(ret_bytes + 96, segment->fold.voted_for);
+    put64(ret_bytes + 40, segment->start);
+    put64(ret_bytes + 48, segment->first);
+    put64(ret_bytes + 56, segment->prev_end);
+    put64(ret_bytes + 64, segment->fold.last_term);
+    put64(ret_bytes + 72, (uint64_t)segment->fold.last_time_ms);
+    put64(ret_bytes + 80, segment->fold.vote_term);
+    put64(ret_bytes + 88, segment->fold.voted_for);
     put64(ret_bytes + CHECKSUM_AT, as_hash(ret_bytes, CHECKSUM_AT, 0));
 }
 
@@ -139,17 +138,16 @@ as_err log_segment_take(const uint8_t bytes[LOG_HEADER_BYTES], struct log_segmen
     if (err)
         return err;
     segment.size = log_get64(bytes + 32);
-    segment.first = log_get64(bytes + 40);
-    segment.start = log_get64(bytes + 48);
-    segment.prev_first = log_get64(bytes + 56);
-    segment.prev_end = log_get64(bytes + 64);
+    segment.start = log_get64(bytes + 40);
+    segment.first = log_get64(bytes + 48);
+    segment.prev_end = log_get64(bytes + 56);
     segment.fold.last_index = segment.first - 1;
-    segment.fold.last_term = log_get64(bytes + 72);
-    segment.fold.last_time_ms = (int64_t)log_get64(bytes + 80);
-    segment.fold.vote_term = log_get64(bytes + 88);
-    segment.fold.voted_for = log_get64(bytes + 96);
+    segment.fold.last_term = log_get64(bytes + 64);
+    segment.fold.last_time_ms = (int64_t)log_get64(bytes + 72);
+    segment.fold.vote_term = log_get64(bytes + 80);
+    segment.fold.voted_for = log_get64(bytes + 88);
     *ret_segment = segment;
-    return AS_OK;
+    return segment.first ? AS_OK : AS_ERR_MALFORMED;
 }
 
 void log_snapshot_put(uint8_t ret_bytes[LOG_HEADER_BYTES], const struct log_snapshot *snapshot)
@@ -159,6 +157,7 @@ void log_snapshot_put(uint8_t ret_bytes[LOG_HEADER_BYTES], const struct log_snap
     put64(ret_bytes + 40, snapshot->term);
     put64(ret_bytes + 48, snapshot->durable);
     put64(ret_bytes + 56, (uint64_t)snapshot->last_time_ms);
+    put64(ret_bytes + 64, snapshot->received);
     put64(ret_bytes + CHECKSUM_AT, as_hash(ret_bytes, CHECKSUM_AT, 0));
 }
 
@@ -173,8 +172,9 @@ as_err log_snapshot_take(const uint8_t bytes[LOG_HEADER_BYTES], struct log_snaps
     snapshot.term = log_get64(bytes + 40);
     snapshot.durable = log_get64(bytes + 48);
     snapshot.last_time_ms = (int64_t)log_get64(bytes + 56);
+    snapshot.received = log_get64(bytes + 64) != 0;
     *ret_snapshot = snapshot;
-    return AS_OK;
+    return snapshot.index && snapshot.index < UINT64_MAX ? AS_OK : AS_ERR_MALFORMED;
 }
 
 /* --- Records: 0 u32 length, 4 u32 check, 8 u64 XXH3 of all that follows, 16 durable, 24 index, 32
@@ -187,8 +187,8 @@ uint64_t log_segment_salt(const struct log_segment *segment)
 
     put64(bytes, segment->identity.incarnation);
     put64(bytes + 8, segment->identity.node);
-    put64(bytes + 16, segment->first);
-    put64(bytes + 24, segment->start);
+    put64(bytes + 16, segment->start);
+    put64(bytes + 24, segment->first);
     return as_hash(bytes, sizeof bytes, LOG_FORMAT_VERSION);
 }
 
@@ -256,7 +256,8 @@ bool log_fold_record(struct log_fold *fold, const struct log_record *record, uin
         return false;
     switch (record->kind) {
     case LOG_KIND_ENTRY:
-        if (record->index != fold->last_index + 1 || record->term < fold->last_term)
+        if (record->index != fold->last_index + 1 || record->term < fold->last_term ||
+            record->term == 0 || record->index == UINT64_MAX)
             return false;
         fold->last_index = record->index;
         fold->last_term = record->term;
@@ -274,6 +275,19 @@ bool log_fold_record(struct log_fold *fold, const struct log_record *record, uin
         return record->index == fold->last_index && record->term == fold->last_term;
     case LOG_KIND_SEAL:
         return record->index == fold->last_index + 1;
+    case LOG_KIND_TRUNCATE:
+        if (record->index == 0 || record->index > fold->last_index ||
+            record->term > fold->last_term || (record->index == 1) != (record->term == 0))
+            return false;
+        fold->last_index = record->index - 1;
+        fold->last_term = record->term;
+        return true;
+    case LOG_KIND_INSTALL:
+        if (record->index == 0 || record->index == UINT64_MAX || record->term == 0)
+            return false;
+        fold->last_index = record->index;
+        fold->last_term = record->term;
+        return true;
     }
     return false;
 }

@@ -38,6 +38,13 @@ enum log_kind {
     LOG_KIND_VOTE,
     LOG_KIND_MARK, /* says only: everything before me is durable */
     LOG_KIND_SEAL, /* the last record of a segment: its successor exists */
+    /*
+     * A cut is said, not made: entries from `index` on are void. Nothing durable is destroyed, so
+     * every claim stays true, votes between the void entries stand, and a crash leaves a log with
+     * this record or without it (docs/decisions/0006).
+     */
+    LOG_KIND_TRUNCATE,
+    LOG_KIND_INSTALL, /* all entries are void: the snapshot at `index` stands in their place */
 };
 
 /* What a log amounts to at one place, besides its entries. */
@@ -55,12 +62,11 @@ struct log_identity {
 
 struct log_segment {
     struct log_identity identity;
-    uint64_t size;       /* of the file */
-    uint64_t first;      /* index of the first entry */
-    uint64_t start;      /* position of byte 0 */
-    uint64_t prev_first; /* the segment before; 0: there was none */
-    uint64_t
-        prev_end; /* position of its seal: everything before it was durable when this was written */
+    uint64_t size;  /* of the file */
+    uint64_t start; /* position of byte 0; the file's name */
+    uint64_t first; /* index of the next entry when it was opened; a truncation may go below it */
+    uint64_t prev_end; /* position of the seal of the segment before; 0: there was none. Everything
+                          before it was durable when this was written */
     struct log_fold fold; /* of everything before this segment; last_index is first - 1 */
 };
 
@@ -68,8 +74,9 @@ struct log_record {
     enum log_kind kind;
     uint8_t type;
     uint64_t durable; /* everything before this position was durable when this was written */
-    uint64_t index;   /* VOTE: voted_for. MARK: last index. SEAL: first index of the next segment */
-    uint64_t term;
+    uint64_t index;   /* VOTE: voted_for. MARK: last index. SEAL: next index. TRUNCATE: the first
+                         void one. INSTALL: of the snapshot */
+    uint64_t term;    /* TRUNCATE: of the entry before. INSTALL: of the snapshot */
     int64_t time_ms;
     struct as_bytes payload;
 };
@@ -79,6 +86,7 @@ struct log_snapshot {
     uint64_t index, term;
     uint64_t durable; /* position, as in a record */
     int64_t last_time_ms;
+    bool received; /* from a leader: the log need not hold its last entry */
 };
 
 static inline uint32_t log_get32(const uint8_t *at)
@@ -101,9 +109,9 @@ enum log_name {
     LOG_NAME_LEFTOVER, /* of something a crash interrupted: removed at open */
 };
 
-/* *ret_number: the index of a segment or snapshot, the slot of a spare. */
+/* *ret_number: the start of a segment, the index of a snapshot, the slot of a spare. */
 enum log_name log_name_parse(const char *name, uint64_t *ret_number);
-void log_name_segment(char ret_name[AS_FILE_NAME_MAX + 1], uint64_t first);
+void log_name_segment(char ret_name[AS_FILE_NAME_MAX + 1], uint64_t start);
 void log_name_snapshot(char ret_name[AS_FILE_NAME_MAX + 1], uint64_t index, bool temporary);
 void log_name_spare(char ret_name[AS_FILE_NAME_MAX + 1], uint32_t slot, bool temporary);
 

@@ -111,6 +111,12 @@ static as_err gather(struct log *log, const struct log_record *record)
         log->gather.err = AS_OK;
         return AS_ERR_NOMEM;
     }
+    if (record->kind == LOG_KIND_ENTRY && fold.last_term != log->fold.last_term)
+        err = log_terms_add(&log->runs, record->index, record->term);
+    if (err) {
+        log->gather.len -= (size_t)total;
+        return err;
+    }
     log_record_put(bytes, record);
     log->fold = fold;
     log->written_seq++;
@@ -138,7 +144,7 @@ static as_err append(struct log *log, const struct log_event *event)
 
     if (entry->payload.len > record_bytes_max(log) || total > record_bytes_max(log))
         return AS_ERR_TOOBIG;
-    if (!log_has_room(log, total, event->append.forced))
+    if (!log_has_room(log, total, event->append.forced ? LOG_NEED_WORK : LOG_NEED_ENTRY))
         return AS_ERR_NOSPACE;
     err = gather(log, &record);
     if (!err)
@@ -151,9 +157,30 @@ static as_err vote(struct log *log, const struct log_event *event)
     struct log_record record = {
         .kind = LOG_KIND_VOTE, .index = event->vote.voted_for, .term = event->vote.term};
 
-    if (!log_has_room(log, LOG_RECORD_HEADER, false))
+    if (!log_has_room(log, LOG_RECORD_HEADER, LOG_NEED_STATE))
         return AS_ERR_NOSPACE;
     return gather(log, &record);
+}
+
+static as_err truncate(struct log *log, const struct log_event *event)
+{
+    uint64_t index = event->truncate.index;
+    struct log_record record = {
+        .kind = LOG_KIND_TRUNCATE, .index = index, .term = log_terms_at(&log->runs, index - 1)};
+    as_err err;
+
+    if (index <= log->snapshot_index || (log_shot_writes(log) && index <= log->snapshot.index))
+        return AS_ERR_INVALID; /* what a snapshot holds is committed */
+    if (!log_has_room(log, LOG_RECORD_HEADER, LOG_NEED_STATE))
+        return AS_ERR_NOSPACE;
+    err = gather(log, &record);
+    if (err)
+        return err;
+    log_terms_cut(&log->runs, index);
+    if (log->cut_seq <= log->persisted_seq || log->cut_index > index - 1)
+        log->cut_index = index - 1;
+    log->cut_seq = log->written_seq;
+    return AS_OK;
 }
 
 static as_err disk_done(struct log *log, const struct log_event *event, struct log_effects *effects)
@@ -190,8 +217,11 @@ static as_err handle(struct log *log, const struct log_event *event, struct log_
         return AS_ERR_IO;
     switch (event->kind) {
     case LOG_APPEND:
-    case LOG_VOTE: {
-        as_err err = event->kind == LOG_APPEND ? append(log, event) : vote(log, event);
+    case LOG_VOTE:
+    case LOG_TRUNCATE: {
+        as_err err = event->kind == LOG_APPEND ? append(log, event)
+                     : event->kind == LOG_VOTE ? vote(log, event)
+                                               : truncate(log, event);
 
         if (!err) {
             log->marked = false;
@@ -212,7 +242,6 @@ static as_err handle(struct log *log, const struct log_event *event, struct log_
     case LOG_TIMER:
     case LOG_DISK_DONE:
         return AS_OK;
-    case LOG_TRUNCATE:
     case LOG_INSTALL_BEGIN:
     case LOG_INSTALL_CHUNK:
     case LOG_INSTALL_GIVE_UP:
@@ -230,7 +259,8 @@ as_err log_step(struct log *log, const struct log_event *event, struct log_effec
     begin_step(log);
     err = log->config.read_only ? AS_ERR_INVALID : handle(log, event, &effects);
     /* Appending only gathers: its caller need not look for operations. */
-    if (!err && !log->fatal[0] && event->kind != LOG_APPEND && event->kind != LOG_VOTE) {
+    if (!err && !log->fatal[0] && event->kind != LOG_APPEND && event->kind != LOG_VOTE &&
+        event->kind != LOG_TRUNCATE) {
         log_write_next(log, event->now);
         log_make_spare(log, event->now);
         log_update_full(log);
@@ -238,7 +268,7 @@ as_err log_step(struct log *log, const struct log_event *event, struct log_effec
     effects.ops = &log->ops[log->run];
     effects.op_count = log->run_count;
     effects.persisted_seq = log->persisted_seq;
-    effects.persisted_index = log->durable.last_index;
+    effects.persisted_index = log_persisted_index(log);
     effects.full = log->full;
     effects.traces = log->traces;
     effects.trace_count = log->trace_count;
@@ -264,7 +294,9 @@ uint64_t log_last_index(const struct log *log)
 
 uint64_t log_persisted_index(const struct log *log)
 {
-    return log->durable.last_index;
+    uint64_t last = log->durable.last_index;
+
+    return log->cut_seq > log->persisted_seq && last > log->cut_index ? log->cut_index : last;
 }
 
 uint64_t log_snapshot_index(const struct log *log)
@@ -298,7 +330,8 @@ static as_err keep_segments(struct log *log, const struct log_recovery *in)
     size_t count = log_file_count(in, LOG_NAME_SEGMENT);
 
     for (size_t i = in->base; i < count; i++) {
-        struct log_kept kept = {log_header_at(in, i)->first, log_header_at(in, i)->size};
+        const struct log_segment *segment = log_header_at(in, i);
+        struct log_kept kept = {segment->start, segment->first, segment->size};
 
         as_put_bytes(&log->kept, &kept, sizeof kept);
     }
@@ -307,7 +340,7 @@ static as_err keep_segments(struct log *log, const struct log_recovery *in)
 
 /* All that may fail for want of memory comes before the repair changes the first byte. */
 static as_err new_log(struct log **ret_log, const struct log_config *config,
-                      const struct log_recovery *in)
+                      struct log_recovery *in)
 {
     struct log *log = as_alloc_zero(1, sizeof *log);
     struct log_fold *fold;
@@ -321,6 +354,8 @@ static as_err new_log(struct log **ret_log, const struct log_config *config,
     as_buf_init(&log->out, LOG_GATHER_BYTES_MAX);
     as_buf_init(&log->shot_buf, LOG_CHUNK_BYTES_MAX + 2 * LOG_HEADER_BYTES);
     as_buf_init(&log->kept, SIZE_MAX / 2);
+    log->runs = in->runs;
+    as_buf_init(&in->runs, 0); /* moved */
     err = keep_segments(log, in);
     if (err) {
         log_free(log);
@@ -329,7 +364,6 @@ static as_err new_log(struct log **ret_log, const struct log_config *config,
     log->segment = *log_header_at(in, log_file_count(in, LOG_NAME_SEGMENT) - 1);
     log->salt = log_segment_salt(&log->segment);
     log->tail = in->tail;
-    log->segment_entries = in->segment_entries;
     fold = &log->fold;
     *fold = in->fold;
     log->durable = *fold;
@@ -380,5 +414,6 @@ void log_free(struct log *log)
     as_buf_close(&log->out);
     as_buf_close(&log->shot_buf);
     as_buf_close(&log->kept);
+    as_buf_close(&log->runs);
     as_free(log);
 }

@@ -18,7 +18,7 @@
 #include "assent/disk.h"
 #include "assent/trace.h"
 
-#define LOG_FORMAT_VERSION 1
+#define LOG_FORMAT_VERSION 2
 
 struct log;
 
@@ -145,7 +145,6 @@ struct log_event {
         } snapshot;
         struct {
             uint64_t index, term; /* of the last entry in it */
-            int64_t time_ms;      /* the log's time there */
         } install;
         struct {
             struct as_bytes bytes;

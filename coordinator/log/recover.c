@@ -130,10 +130,10 @@ static as_err read_header(struct log_recovery *in, size_t i)
     err = log_identity_check(in, file->name, &segment.identity);
     if (err)
         return err;
-    if (segment.first != file->number)
+    if (segment.start != file->number)
         return log_refuse(in, AS_ERR_CORRUPT,
                           "%s: offset 40: the file was renamed; its header says %016llx.log",
-                          file->name, (unsigned long long)segment.first);
+                          file->name, (unsigned long long)segment.start);
     if (segment.size != file->size)
         return log_refuse(in, AS_ERR_CORRUPT, "%s: the file has %llu bytes instead of %llu",
                           file->name, (unsigned long long)file->size,
@@ -156,48 +156,46 @@ static as_err read_headers(struct log_recovery *in)
     return AS_OK;
 }
 
-/* Where the needed part of the log begins, and whether it is there. */
+/*
+ * Where the needed part of the log begins: the last segment before which no entry stood that the
+ * snapshot does not hold. (The firsts need not ascend: a truncation may go back over segments.)
+ */
 static as_err find_base(struct log_recovery *in)
 {
     size_t count = log_file_count(in, LOG_NAME_SEGMENT);
-    const struct log_segment *base;
+    size_t base = count;
 
     if (!count)
         return log_refuse(in, AS_ERR_CORRUPT, "%016llx.snap has no log segment beside it",
                           (unsigned long long)in->snapshot.index);
-    while (in->base + 1 < count && log_header_at(in, in->base + 1)->first <= in->snapshot.index + 1)
-        in->base++;
-    base = log_header_at(in, in->base);
-    if (base->first > in->snapshot.index + 1)
+    while (base > 0 && log_header_at(in, base - 1)->first > in->snapshot.index + 1)
+        base--;
+    if (base == 0)
         return log_refuse(in, AS_ERR_CORRUPT,
-                          "%016llx.log: entries %llu to %llu before it are missing: a segment or "
-                          "snapshot was removed",
-                          (unsigned long long)base->first,
+                          "%s: entries %llu to %llu before it are missing: a segment or snapshot "
+                          "was removed",
+                          log_file_at(in, LOG_NAME_SEGMENT, 0)->name,
                           (unsigned long long)in->snapshot.index + 1,
-                          (unsigned long long)base->first - 1);
-    if (in->snapshot.index && base->first == in->snapshot.index + 1 &&
-        base->fold.last_term != in->snapshot.term)
-        return log_refuse(in, AS_ERR_CORRUPT,
-                          "%016llx.log: offset 72: does not continue snapshot %016llx.snap "
-                          "(term %llu, not %llu)",
-                          (unsigned long long)base->first, (unsigned long long)in->snapshot.index,
-                          (unsigned long long)base->fold.last_term,
-                          (unsigned long long)in->snapshot.term);
-    return AS_OK;
+                          (unsigned long long)log_header_at(in, 0)->first - 1);
+    in->base = base - 1;
+    if (log_header_at(in, in->base)->first == 1)
+        return AS_OK;
+    return log_terms_add(&in->runs, log_header_at(in, in->base)->first - 1,
+                         log_header_at(in, in->base)->fold.last_term);
 }
 
 /* --- Segment by segment --- */
 
-/* The vote may be a later one: a segment of votes alone is replaced by its successor (writer.c). */
 static bool follows(const struct log_recovery *in, const struct log_segment *segment,
                     const struct log_segment *next, uint64_t offset)
 {
     const struct log_fold *fold = &in->fold;
 
-    return next->prev_first == segment->first && next->prev_end == segment->start + offset &&
-           next->start >= segment->start + segment->size &&
-           next->fold.last_index == fold->last_index && next->fold.last_term == fold->last_term &&
-           next->fold.last_time_ms == fold->last_time_ms && next->fold.vote_term >= fold->vote_term;
+    return next->start == segment->start + segment->size &&
+           next->prev_end == segment->start + offset && next->fold.last_index == fold->last_index &&
+           next->fold.last_term == fold->last_term &&
+           next->fold.last_time_ms == fold->last_time_ms &&
+           next->fold.vote_term == fold->vote_term && next->fold.voted_for == fold->voted_for;
 }
 
 static as_err refuse_verdict(struct log_recovery *in, enum log_verdict verdict, size_t i,
@@ -206,12 +204,13 @@ static as_err refuse_verdict(struct log_recovery *in, enum log_verdict verdict, 
     const char *name = log_file_at(in, LOG_NAME_SEGMENT, i)->name;
     unsigned long long at = offset;
     unsigned long long next = in->fold.last_index + 1;
+    unsigned long long after = log_header_at(in, i)->start + log_header_at(in, i)->size;
 
     switch (verdict) {
     case LOG_VERDICT_GAP:
         return log_refuse(in, AS_ERR_CORRUPT,
                           "%s: offset %llu: the next segment, %016llx.log, is missing", name, at,
-                          next);
+                          after);
     case LOG_VERDICT_MISFIT:
         return log_refuse(in, AS_ERR_CORRUPT,
                           "%s: offset %llu: an intact record that cannot follow entry %llu", name,
@@ -317,11 +316,30 @@ static void fill_report(struct log_recovery *in)
     memcpy(report->cluster, in->identity.cluster, sizeof report->cluster);
     report->snapshot_index = in->snapshot.index;
     report->snapshot_term = in->snapshot.term;
+    report->first_index = in->fold.last_index > in->snapshot.index ? in->snapshot.index + 1 : 0;
     report->last_index = in->fold.last_index;
     report->last_term = in->fold.last_term;
     report->last_time_ms = in->fold.last_time_ms;
     report->vote_term = in->fold.vote_term;
     report->voted_for = in->fold.voted_for;
+}
+
+/* The snapshot was taken of this log: its last entry stands in it, in the same term. */
+static as_err join_snapshot(struct log_recovery *in)
+{
+    uint64_t index = in->snapshot.index;
+    unsigned long long number = index, last = in->fold.last_index;
+
+    if (index > in->fold.last_index)
+        return log_refuse(in, AS_ERR_CORRUPT,
+                          "the log ends with entry %llu, before its snapshot %016llx.snap", last,
+                          number);
+    if (index && log_terms_at(&in->runs, index) != in->snapshot.term)
+        return log_refuse(in, AS_ERR_CORRUPT,
+                          "%016llx.snap: offset 40: the log has entry %llu in term %llu, not %llu",
+                          number, number, (unsigned long long)log_terms_at(&in->runs, index),
+                          (unsigned long long)in->snapshot.term);
+    return AS_OK;
 }
 
 static as_err recover_records(struct log_recovery *in)
@@ -334,11 +352,8 @@ static as_err recover_records(struct log_recovery *in)
         err = judge_segment(in, i);
     if (err)
         return err;
-    if (in->fold.last_index < in->snapshot.index)
-        return log_refuse(
-            in, AS_ERR_CORRUPT, "the log ends with entry %llu, before its snapshot %016llx.snap",
-            (unsigned long long)in->fold.last_index, (unsigned long long)in->snapshot.index);
-    return measure_tail(in);
+    err = join_snapshot(in);
+    return err ? err : measure_tail(in);
 }
 
 /* As large as the largest file, up to a bound that holds any record and chunk. */
@@ -370,6 +385,7 @@ as_err log_recover(struct log_recovery *in)
     for (size_t kind = 0; kind < AS_COUNT_OF(in->files); kind++)
         as_buf_init(&in->files[kind], SIZE_MAX / 2);
     as_buf_init(&in->headers, SIZE_MAX / 2);
+    as_buf_init(&in->runs, LOG_TERMS_BYTES_MAX);
     err = log_list(in);
     if (!err)
         err = make_window(in);
@@ -394,5 +410,6 @@ void log_recovery_close(struct log_recovery *in)
     for (size_t kind = 0; kind < AS_COUNT_OF(in->files); kind++)
         as_buf_close(&in->files[kind]);
     as_buf_close(&in->headers);
+    as_buf_close(&in->runs);
     as_free(in->window.data);
 }

@@ -11,6 +11,7 @@
 #include "assent/buf.h"
 #include "coordinator/log/format.h"
 #include "coordinator/log/log.h"
+#include "coordinator/log/terms.h"
 
 /* --- The truth table: what stands where a segment's records end, and what that means --- */
 
@@ -58,7 +59,7 @@ uint64_t log_segment_bytes(const struct log_config *config);
 /* --- What is found --- */
 
 struct log_file {
-    uint64_t number; /* first index of a segment, index of a snapshot, slot of a spare */
+    uint64_t number; /* start of a segment, index of a snapshot, slot of a spare */
     uint64_t size;
     char name[AS_FILE_NAME_MAX + 1];
 };
@@ -87,13 +88,14 @@ struct log_recovery {
     struct log_snapshot snapshot; /* index 0: none */
     size_t base;                  /* segments before it lie wholly below the snapshot: not needed */
     struct log_fold fold;         /* at the end of the log */
+    struct as_buf runs;           /* terms of its entries (terms.h) */
+    uint64_t handed_last;         /* the last entry handed over that stands; 0: none */
     uint64_t entry_bytes;         /* of entries behind the snapshot */
     bool marked;                  /* the last record is a MARK */
     bool reseal;                  /* the segment before the last one lacks its seal */
     uint64_t seal_offset;         /* in the segment before the last one */
     uint64_t tail;                /* offset in the last segment where the log ends */
     uint64_t garbage_end;         /* no intact record of a torn write reaches further */
-    uint64_t segment_entries;     /* in the last segment */
     uint32_t spares;              /* a bit for each slot that is ready */
 };
 

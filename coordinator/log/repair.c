@@ -210,7 +210,7 @@ as_err log_bootstrap(const struct log_config *config, const struct as_disk *disk
         err = remove_all(&in, LOG_NAME_SPARE, log_file_count(&in, LOG_NAME_SPARE));
     /* Under its name only once its header stands: a crash before leaves an empty directory. */
     log_name_spare(made, 0, true);
-    log_name_segment(name, segment.first);
+    log_name_segment(name, segment.start);
     log_segment_put(header, &segment);
     if (!err)
         err = disk->create(disk->ctx, made, segment.size);

@@ -41,21 +41,15 @@ static as_err read_failed(struct log_recovery *in, uint64_t offset)
                       (unsigned long long)offset, as_err_text(in->window.err));
 }
 
-static as_err deliver(struct log_recovery *in, const struct log_record *record, uint64_t total)
+static as_err deliver_entry(struct log_recovery *in, const struct log_record *record,
+                            uint64_t total)
 {
     const struct log_replay *replay = in->replay;
 
-    in->report->records++;
-    if (record->kind == LOG_KIND_VOTE && replay && replay->vote)
-        return replay->vote(replay->ctx, record->term, record->index);
-    if (record->kind != LOG_KIND_ENTRY)
-        return AS_OK;
-    in->segment_entries++;
     if (record->index <= in->snapshot.index)
         return AS_OK;
     in->entry_bytes += total;
-    if (!in->report->first_index)
-        in->report->first_index = record->index;
+    in->handed_last = record->index;
     if (replay && replay->entry) {
         struct log_entry entry = {.index = record->index,
                                   .term = record->term,
@@ -66,6 +60,85 @@ static as_err deliver(struct log_recovery *in, const struct log_record *record, 
         return replay->entry(replay->ctx, &entry);
     }
     return AS_OK;
+}
+
+/* Entries from `index` on are void. Those that the snapshot covers were never handed over. */
+static as_err deliver_truncation(struct log_recovery *in, uint64_t index)
+{
+    const struct log_replay *replay = in->replay;
+
+    if (index <= in->snapshot.index)
+        index = in->snapshot.index + 1;
+    if (in->handed_last < index)
+        return AS_OK;
+    in->handed_last = index - 1;
+    if (!replay || !replay->entry)
+        return AS_OK;
+    return replay->truncate ? replay->truncate(replay->ctx, index)
+                            : log_refuse(in, AS_ERR_INVALID,
+                                         "%s: entries from %llu on were truncated, which is not "
+                                         "expected here",
+                                         in->window.name, (unsigned long long)index);
+}
+
+static as_err deliver(struct log_recovery *in, const struct log_record *record, uint64_t total)
+{
+    const struct log_replay *replay = in->replay;
+
+    in->report->records++;
+    switch (record->kind) {
+    case LOG_KIND_ENTRY:
+        return deliver_entry(in, record, total);
+    case LOG_KIND_VOTE:
+        return replay && replay->vote ? replay->vote(replay->ctx, record->term, record->index)
+                                      : AS_OK;
+    case LOG_KIND_TRUNCATE:
+        in->report->truncations++;
+        return deliver_truncation(in, record->index);
+    case LOG_KIND_INSTALL:
+        if (record->index > in->snapshot.index)
+            return log_refuse(in, AS_ERR_CORRUPT,
+                              "%s: the snapshot that it continues, %016llx.snap, was removed",
+                              in->window.name, (unsigned long long)record->index);
+        return deliver_truncation(in, 0);
+    case LOG_KIND_MARK:
+    case LOG_KIND_SEAL:
+        break;
+    }
+    return AS_OK;
+}
+
+/* Whether the record can stand here; moves what is known of the log over it. */
+static bool follow(struct log_recovery *in, const struct log_record *record, uint64_t position,
+                   as_err *ret_err)
+{
+    uint64_t last_term = in->fold.last_term;
+    uint64_t known = record->kind == LOG_KIND_TRUNCATE && record->index
+                         ? log_terms_at(&in->runs, record->index - 1)
+                         : 0;
+
+    if ((known && known != record->term) || !log_fold_record(&in->fold, record, position))
+        return false;
+    switch (record->kind) {
+    case LOG_KIND_ENTRY:
+        if (record->term != last_term)
+            *ret_err = log_terms_add(&in->runs, record->index, record->term);
+        break;
+    case LOG_KIND_TRUNCATE:
+        log_terms_cut(&in->runs, record->index);
+        if (!known && record->term)
+            *ret_err = log_terms_add(&in->runs, record->index - 1, record->term);
+        break;
+    case LOG_KIND_INSTALL:
+        log_terms_cut(&in->runs, 0);
+        *ret_err = log_terms_add(&in->runs, record->index, record->term);
+        break;
+    case LOG_KIND_VOTE:
+    case LOG_KIND_MARK:
+    case LOG_KIND_SEAL:
+        break;
+    }
+    return true;
 }
 
 /* The record at `offset`, if an intact one stands there; *ret_total 0: none. */
@@ -101,7 +174,6 @@ as_err log_scan_records(struct log_recovery *in, size_t i, struct log_scan *ret_
 
     log_window_open(&in->window, log_file_at(in, LOG_NAME_SEGMENT, i));
     *ret_scan = (struct log_scan){LOG_END_NONE, offset};
-    in->segment_entries = 0;
     while (offset + LOG_RECORD_HEADER <= segment->size) {
         struct log_record record;
         uint64_t total;
@@ -113,12 +185,12 @@ as_err log_scan_records(struct log_recovery *in, size_t i, struct log_scan *ret_
             break;
         /* Room for the seal is always left: a record that takes it was not written by us. */
         if ((record.kind != LOG_KIND_SEAL && offset + total + LOG_RECORD_HEADER > segment->size) ||
-            !log_fold_record(&in->fold, &record, segment->start + offset) ||
-            (record.kind == LOG_KIND_ENTRY && record.index == in->snapshot.index &&
-             record.term != in->snapshot.term)) {
+            !follow(in, &record, segment->start + offset, &err)) {
             ret_scan->end = LOG_END_MISFIT;
             break;
         }
+        if (err)
+            return err;
         if (record.kind == LOG_KIND_SEAL) {
             ret_scan->end = LOG_END_SEAL;
             break;

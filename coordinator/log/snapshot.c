@@ -18,7 +18,8 @@ as_err log_snapshot_begin(struct log *log, uint64_t index, uint64_t term,
 {
     if (log->shot != LOG_SHOT_IDLE)
         return AS_ERR_BUSY;
-    if (index > log->durable.last_index || index <= log->snapshot_index)
+    if (index > log_persisted_index(log) || index <= log->snapshot_index ||
+        term != log_terms_at(&log->runs, index))
         return AS_ERR_INVALID;
     log->snapshot = (struct log_snapshot){
         .identity = log->identity,
@@ -91,13 +92,22 @@ as_err log_snapshot_give_up(struct log *log)
     return AS_OK; /* later it is complete and stays */
 }
 
-/* The next thing that the newest snapshot made superfluous. */
+/* Whether all entries of the oldest segment are in the snapshot or void: when a later one was
+ * opened, none stood that the snapshot does not hold. The firsts need not ascend. */
+static bool oldest_is_superfluous(const struct log *log)
+{
+    for (size_t i = 1; i < log_kept_count(log); i++)
+        if (log_kept_at(log, i)->first <= log->snapshot_index + 1)
+            return true;
+    return false;
+}
+
+/* The next thing that is not needed any more. */
 static void tidy(struct log *log)
 {
-    uint64_t index = log->snapshot_index;
     struct as_disk_op *op;
 
-    if (log_kept_count(log) >= 2 && log_kept_at(log, 1)->first <= index + 1) {
+    if (oldest_is_superfluous(log)) {
         const struct log_kept *oldest = log_kept_at(log, 0);
 
         log->shot_slot = oldest->size == log->config.segment_bytes
@@ -111,7 +121,7 @@ static void tidy(struct log *log)
         } else {
             op = log_start(log, LOG_SNAPSHOT, AS_DISK_REMOVE);
         }
-        log_name_segment(op->name, oldest->first);
+        log_name_segment(op->name, oldest->start);
         log->shot = LOG_SHOT_TIDY_SEGMENT;
     } else if (log->snapshot_old) {
         op = log_start(log, LOG_SNAPSHOT, AS_DISK_REMOVE);
@@ -120,6 +130,12 @@ static void tidy(struct log *log)
     } else {
         log->shot = LOG_SHOT_IDLE;
     }
+}
+
+void log_tidy(struct log *log)
+{
+    if (log->shot == LOG_SHOT_IDLE)
+        tidy(log);
 }
 
 static void start_next(struct log *log, enum as_disk_kind kind, enum log_shot shot)
@@ -140,6 +156,7 @@ static void renamed(struct log *log, struct log_effects *effects)
     log->snapshot_old = log->snapshot_index;
     log->snapshot_index = log->snapshot.index;
     log->entry_bytes_gone = log->shot_entry_bytes;
+    log_terms_forget(&log->runs, log->snapshot_index);
     log->counts.snapshots++;
     effects->snapshot_done = log->snapshot_index;
     log_name_snapshot(name, log->snapshot_index, false);
@@ -181,7 +198,7 @@ static void ended(struct log *log, struct log_effects *effects)
         tidy(log);
         return;
     case LOG_SHOT_REMOVE:
-        log->shot = LOG_SHOT_IDLE;
+        tidy(log);
         return;
     case LOG_SHOT_IDLE:
     case LOG_SHOT_WANTS:

@@ -41,7 +41,7 @@ static as_err read_header(struct log_recovery *in, const struct log_file *file)
     err = log_identity_check(in, file->name, &in->snapshot.identity);
     if (err)
         return err;
-    if (in->snapshot.index != file->number || !in->snapshot.index)
+    if (in->snapshot.index != file->number)
         return damaged(in, 32, "the file was renamed; its header has another index");
     return AS_OK;
 }

@@ -39,11 +39,13 @@ static int64_t reserve_bytes(const struct log *log)
     return (int64_t)(log->segment.size / 8);
 }
 
-bool log_has_room(const struct log *log, uint64_t total, bool forced)
+bool log_has_room(const struct log *log, uint64_t total, enum log_need need)
 {
-    if (!log->starved)
-        return true;
-    return room_left(log) >= (int64_t)total + (forced ? reserve_bytes(log) : 0);
+    const int64_t kept[] = {[LOG_NEED_WORK] = reserve_bytes(log),
+                            [LOG_NEED_ENTRY] = reserve_bytes(log) / 8,
+                            [LOG_NEED_STATE] = 0};
+
+    return !log->starved || room_left(log) >= (int64_t)total + kept[need];
 }
 
 void log_update_full(struct log *log)

@@ -13,6 +13,7 @@
 #include "assent/buf.h"
 #include "coordinator/log/format.h"
 #include "coordinator/log/log.h"
+#include "coordinator/log/terms.h"
 
 #define LOG_GATHER_BYTES_MAX (64u << 20) /* waiting to be written; more is refused with NOMEM */
 #define LOG_OPS 12                       /* any 3 in use leave a run of 3 free */
@@ -45,7 +46,7 @@ enum log_shot {
 enum log_spare { LOG_SPARE_NONE, LOG_SPARE_MAKING, LOG_SPARE_READY, LOG_SPARE_TAKEN };
 
 struct log_kept { /* a segment file that exists */
-    uint64_t first, size;
+    uint64_t start, first, size;
 };
 
 struct log {
@@ -70,7 +71,10 @@ struct log {
     size_t out_at; /* what of `out` is durable */
     bool flush;    /* write what gathered as soon as the writer is idle */
     struct log_fold fold, durable;
+    struct as_buf runs; /* terms of what was appended (terms.h) */
     uint64_t written_seq, persisted_seq;
+    uint64_t cut_seq,
+        cut_index; /* until the first is persisted, entries only up to the second are */
     uint64_t entry_bytes, entry_bytes_gone; /* ever appended; behind the newest snapshot's */
     as_time mark_at;
     bool marked; /* the last record is a MARK, or there is none */
@@ -78,15 +82,14 @@ struct log {
     /* The last segment. */
     struct log_segment segment;
     uint64_t salt;
-    uint64_t tail; /* offset behind its last durable record */
-    uint64_t segment_entries;
+    uint64_t tail;      /* offset behind its last durable record */
     struct as_buf kept; /* of struct log_kept: all segments, the last one too */
 
     /* Writer lane. */
     enum log_writer writer;
     struct {
-        uint64_t bytes, entries, records; /* one sequence number each */
-        struct log_fold fold;             /* behind it */
+        uint64_t bytes, records; /* one sequence number each */
+        struct log_fold fold;    /* behind it */
     } batch;
     struct log_segment next; /* being opened */
     uint32_t next_slot;
@@ -129,10 +132,17 @@ static inline uint64_t log_pending(const struct log *log)
     return log->out.len - log->out_at + log->gather.len;
 }
 
-/* Where ordinary records of a segment must end: behind it a MARK and the SEAL have room. */
+/* Where ordinary records of a segment must end. Behind it have room, in this order: a MARK, the
+ * INSTALL that an opening writes, and the SEAL. */
 static inline uint64_t log_data_end(uint64_t segment_size)
 {
-    return segment_size - 2 * LOG_RECORD_HEADER;
+    return segment_size - 3 * LOG_RECORD_HEADER;
+}
+
+/* A snapshot is being written, and will be the newest. */
+static inline bool log_shot_writes(const struct log *log)
+{
+    return log->shot >= LOG_SHOT_WANTS && log->shot <= LOG_SHOT_RENAME && !log->shot_give_up;
 }
 
 /* The lane must be free. The caller fills in what the kind needs. */
@@ -154,14 +164,22 @@ as_time log_mark_deadline(const struct log *log);
 void log_make_spare(struct log *log, as_time now);
 void log_maker_done(struct log *log, const struct as_disk_op *op, as_err err, as_time now);
 void log_update_full(struct log *log);
-/* Whether a record of `total` bytes may be taken in (disk.h's NOSPACE otherwise). */
-bool log_has_room(const struct log *log, uint64_t total, bool forced);
+/* What may be left of the last segment for others when there is no space for another one. */
+enum log_need {
+    LOG_NEED_WORK,  /* new work comes first to an end */
+    LOG_NEED_ENTRY, /* aborts, finishes */
+    LOG_NEED_STATE, /* votes, truncations: without them a node can follow no leader */
+};
+/* Whether a record of `total` bytes may be taken in (NOSPACE otherwise). */
+bool log_has_room(const struct log *log, uint64_t total, enum log_need need);
 
 /* snapshot.c */
 as_err log_snapshot_begin(struct log *log, uint64_t index, uint64_t term,
                           struct log_effects *effects) AS_MUSTCHECK;
 as_err log_snapshot_chunk(struct log *log, struct as_bytes bytes, bool last) AS_MUSTCHECK;
 as_err log_snapshot_give_up(struct log *log) AS_MUSTCHECK;
+/* Takes away what is not needed any more, unless the lane is busy: then that comes behind it. */
+void log_tidy(struct log *log);
 void log_shot_done(struct log *log, const struct as_disk_op *op, as_err err,
                    struct log_effects *effects);
 

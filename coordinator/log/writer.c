@@ -19,7 +19,7 @@ static void start_batch(struct log *log)
 {
     struct as_disk_op *op = log_start(log, LOG_WRITER, AS_DISK_WRITE);
 
-    log_name_segment(op->name, log->segment.first);
+    log_name_segment(op->name, log->segment.start);
     op->offset = log->tail;
     op->bytes = (struct as_bytes){log->out.data + log->out_at, (size_t)log->batch.bytes};
     log->writer = LOG_WRITER_DATA;
@@ -54,7 +54,6 @@ static void fit_batch(struct log *log)
         AS_ASSERT(sound);
         log->batch.bytes += total;
         log->batch.records++;
-        log->batch.entries += record.kind == LOG_KIND_ENTRY;
     }
 }
 
@@ -63,7 +62,6 @@ static void fit_batch(struct log *log)
 static void start_header(struct log *log)
 {
     uint32_t slot = log_spare_find(log, LOG_SPARE_READY);
-    bool empty = log->segment_entries == 0;
     struct as_disk_op *op;
 
     if (slot == LOG_SPARES)
@@ -73,10 +71,9 @@ static void start_header(struct log *log)
     log->next = (struct log_segment){
         .identity = log->identity,
         .size = log->config.segment_bytes,
-        .first = log->durable.last_index + 1,
         .start = log->segment.start + log->segment.size,
-        .prev_first = empty ? log->segment.prev_first : log->segment.first,
-        .prev_end = empty ? log->segment.prev_end : log->segment.start + log->tail,
+        .first = log->durable.last_index + 1,
+        .prev_end = log->segment.start + log->tail,
         .fold = log->durable,
     };
     log_segment_put(log->scratch, &log->next);
@@ -91,7 +88,7 @@ static void start_rename(struct log *log)
     struct as_disk_op *op = log_start(log, LOG_WRITER, AS_DISK_RENAME);
 
     log_name_spare(op->name, log->next_slot, false);
-    log_name_segment(op->to, log->next.first);
+    log_name_segment(op->to, log->next.start);
     log->writer = LOG_WRITER_RENAME;
 }
 
@@ -104,7 +101,7 @@ static void start_seal(struct log *log)
 
     log_record_put(log->scratch, &seal);
     log_record_close(log->scratch, log->salt, position, position);
-    log_name_segment(op->name, log->segment.first);
+    log_name_segment(op->name, log->segment.start);
     op->offset = log->tail;
     op->bytes = (struct as_bytes){log->scratch, LOG_RECORD_HEADER};
     log->writer = LOG_WRITER_SEAL;
@@ -112,17 +109,15 @@ static void start_seal(struct log *log)
 
 static void enter_next(struct log *log)
 {
-    struct log_kept kept = {log->next.first, log->next.size};
+    struct log_kept kept = {log->next.start, log->next.first, log->next.size};
 
-    if (log->segment_entries == 0)
-        log->kept.len -= sizeof kept; /* it was replaced */
     as_put_bytes(&log->kept, &kept, sizeof kept);
     AS_ASSERT(!log->kept.err); /* reserved when the records were appended */
     log->segment = log->next;
     log->salt = log_segment_salt(&log->segment);
     log->tail = LOG_DATA_OFFSET;
-    log->segment_entries = 0;
     log->writer = LOG_WRITER_IDLE;
+    log_tidy(log); /* the segment left may hold nothing that is needed: votes alone, say */
 }
 
 static void renamed(struct log *log)
@@ -131,14 +126,9 @@ static void renamed(struct log *log)
 
     AS_CRASH_POINT("log.segment.opened");
     log->spares[log->next_slot] = LOG_SPARE_NONE;
-    log_name_segment(name, log->next.first);
+    log_name_segment(name, log->next.start);
     log_trace(log, AS_TRACE_SEGMENT_OPENED, log->next.first, name, NULL);
-    /* One that held only votes and marks: the new segment bears the same name, its header the last
-     * vote, and the rename has put it in the old one's place. */
-    if (log->segment_entries == 0)
-        enter_next(log);
-    else
-        start_seal(log); /* until that is done, the snapshot lane does not touch the old one */
+    start_seal(log); /* until that is done, the snapshot lane does not touch the old one */
 }
 
 /* --- Marks --- */
@@ -146,7 +136,7 @@ static void renamed(struct log *log)
 static bool mark_pending(const struct log *log)
 {
     return !log->marked && log->writer == LOG_WRITER_IDLE && log_pending(log) == 0 &&
-           log->tail + 2 * LOG_RECORD_HEADER <= log->segment.size;
+           log->tail + 3 * LOG_RECORD_HEADER <= log->segment.size;
 }
 
 as_time log_mark_deadline(const struct log *log)
@@ -165,7 +155,7 @@ static void start_mark(struct log *log)
 
     log_record_put(log->scratch, &mark);
     log_record_close(log->scratch, log->salt, position, position);
-    log_name_segment(op->name, log->segment.first);
+    log_name_segment(op->name, log->segment.start);
     op->offset = log->tail;
     op->bytes = (struct as_bytes){log->scratch, LOG_RECORD_HEADER};
     log->writer = LOG_WRITER_MARK;
@@ -212,7 +202,6 @@ void log_writer_done(struct log *log, const struct as_disk_op *op, as_err err)
     case LOG_WRITER_DATA:
         log->tail += log->batch.bytes;
         log->out_at += (size_t)log->batch.bytes;
-        log->segment_entries += log->batch.entries;
         log->durable = log->batch.fold;
         log->persisted_seq += log->batch.records;
         log->counts.records += log->batch.records;

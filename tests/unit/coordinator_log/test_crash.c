@@ -1,11 +1,16 @@
 /*
- * Thousands of random lives: append, vote, snapshot, fill the disk, and at any moment kill the
+ * Thousands of random lives: append, vote, truncate, snapshot, fill the disk, and at any moment kill the
  * process or cut the power, also in the middle of an opening. The oracle of world.h judges every
  * opening; none may be refused.
  *
  * ASSENT_SEEDS=<count> runs so many, ASSENT_SEED=<n> that one.
  */
 #include "world.h"
+
+/* What the lives together must have met, or they prove little. */
+static struct {
+    uint64_t opened, rolled, snapshots, truncated, full, recovered, cut;
+} met;
 
 /* Elections without end: segments that hold only votes. */
 static as_err vote_much(struct world *world)
@@ -15,6 +20,21 @@ static as_err vote_much(struct world *world)
     for (int i = 0; i < 150 && !err && world->count < WORLD_RECORDS - 10; i++)
         err = world_vote(world);
     return err;
+}
+
+/* Mostly the newest entries, which may not be written yet; now and then back over segments. */
+static as_err truncate_some(struct world *world)
+{
+    uint64_t floor =
+        world->snapshot_next > world->snapshot ? world->snapshot_next : world->snapshot;
+    uint64_t some = log_last_index(world->log) - floor;
+
+    if (as_rng_below(&world->rng, 4) && some > 8)
+        some = 8;
+    if (!some)
+        return AS_OK;
+    met.truncated++;
+    return world_truncate(world, log_last_index(world->log) - as_rng_below(&world->rng, some));
 }
 
 static void act(struct world *world, bool votes)
@@ -35,7 +55,10 @@ static void act(struct world *world, bool votes)
             err = world_append(world, as_rng_below(rng, 2));
         break;
     case 3:
-        err = as_rng_below(rng, 4) ? AS_OK : world_vote(world);
+        if (as_rng_below(rng, 4) == 0)
+            err = world_vote(world);
+        else if (as_rng_below(rng, 8) == 0)
+            err = truncate_some(world);
         break;
     case 4:
     case 5:
@@ -89,11 +112,6 @@ static void reopen(struct world *world)
         fail_msg("refused: %s: %s", as_err_text(err), world->report.detail);
 }
 
-/* What the lives together must have met, or they prove little. */
-static struct {
-    uint64_t opened, rolled, snapshots, full, recovered, cut;
-} met;
-
 static void count_met(const struct world *world)
 {
     met.rolled += world->traces[AS_TRACE_SEGMENT_OPENED];
@@ -140,13 +158,14 @@ static void test_random_lives(void **state)
             print_message("seed %llu\n", (unsigned long long)seed);
         live(seed);
     }
-    print_message("%llu openings, %llu torn tails; %llu segments opened, %llu snapshots, disk full "
-                  "%llu times, recovered %llu times\n",
+    print_message("%llu openings, %llu torn tails; %llu segments opened, %llu snapshots, %llu "
+                  "truncations, disk full %llu times, recovered %llu times\n",
                   (unsigned long long)met.opened, (unsigned long long)met.cut,
                   (unsigned long long)met.rolled, (unsigned long long)met.snapshots,
-                  (unsigned long long)met.full, (unsigned long long)met.recovered);
+                  (unsigned long long)met.truncated, (unsigned long long)met.full,
+                  (unsigned long long)met.recovered);
     assert_true(count < 1000 || (met.cut > 100 && met.rolled > 100 && met.snapshots > 100 &&
-                                 met.full > 100 && met.recovered > 10));
+                                 met.truncated > 1000 && met.full > 100 && met.recovered > 10));
 }
 
 int main(void)

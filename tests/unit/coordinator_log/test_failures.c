@@ -147,8 +147,7 @@ static void short_of_memory(void *ctx)
     struct world *world = ctx;
     as_err err;
 
-    fake_close(&world->disk);
-    free(world->records);
+    world_clear(world);
     world_init(world, 4);
     {
         struct as_disk door = fake_door(&world->disk);
