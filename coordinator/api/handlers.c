@@ -106,7 +106,8 @@ static void run_get(struct request *request)
     }
     request->state = REQUEST_ASKED;
     api->asked = true;
-    node_get(api->node, request_client(request), request->id, (uint32_t)wait_ms);
+    node_get(api->node, request_client(request), request->id, (uint32_t)wait_ms,
+             NODE_READ_LINEARIZABLE, 0);
 }
 
 static void run_acknowledge(struct request *request)

@@ -308,8 +308,11 @@ void node_submit(struct node *node, uint64_t client, const struct as_submit *sub
     node_txn(node, &event);
 }
 
-void node_get(struct node *node, uint64_t client, const char *id, uint32_t wait_ms)
+void node_get(struct node *node, uint64_t client, const char *id, uint32_t wait_ms,
+              enum node_read read, uint64_t index)
 {
+    (void)read; /* a lone leader's table is always the newest */
+    (void)index;
     node_txn(node, &(struct txn_event){.kind = TXN_GET, .get = {client, id, wait_ms}});
 }
 

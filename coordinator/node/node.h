@@ -13,6 +13,7 @@
 #include "assent/env.h"
 #include "assent/wire.h"
 #include "coordinator/log/log.h"
+#include "coordinator/raft/raft.h"
 #include "coordinator/txn/txn.h"
 
 struct node;
@@ -20,6 +21,10 @@ struct node;
 struct node_config {
     struct log_config log; /* cluster, node id, segment size */
     struct txn_config txn;
+    /* `members`: who the cluster was bootstrapped with; none: a group of one, this node. `id` and
+     * `seed` are filled in. */
+    struct raft_config raft;
+    bool joins; /* starts with no members at all: an existing cluster will take it in */
     uint64_t snapshot_bytes; /* 0: 64 MiB: a snapshot is taken when so much was logged since the
                                 last one */
     uint32_t ping_ms; /* 0: 1000: silence after which a session is pinged; closed after five times
@@ -36,6 +41,7 @@ void node_start(struct node *node);
 
 /* --- The shell's calls --- */
 void node_on_accepted(struct node *node, uint64_t connection, const char *peer);
+void node_on_connected(struct node *node, uint64_t connection); /* of env->net_dial */
 void node_on_bytes(struct node *node, uint64_t connection, struct as_bytes bytes);
 void node_on_closed(struct node *node, uint64_t connection, as_err err);
 void node_on_disk_done(struct node *node, uint64_t ticket, as_err err);
@@ -51,10 +57,45 @@ bool node_drain(struct node *node);
 /* --- The API's calls: `client` is answered once through env->client_reply, perhaps from inside the
  * call --- */
 void node_submit(struct node *node, uint64_t client, const struct as_submit *submit);
-void node_get(struct node *node, uint64_t client, const char *id, uint32_t wait_ms);
+/* How true to the newest state an answer must be (docs/consistency.md). */
+enum node_read {
+    NODE_READ_LINEARIZABLE, /* the leader's, after a ReadIndex: refused NO_LEADER elsewhere */
+    NODE_READ_SESSION,      /* this node's own, as soon as it has applied up to `index` */
+    NODE_READ_EVENTUAL,     /* this node's own, now */
+};
+void node_get(struct node *node, uint64_t client, const char *id, uint32_t wait_ms,
+              enum node_read read, uint64_t index);
 void node_acknowledge(struct node *node, uint64_t client, const char *id, uint32_t branch,
                       struct as_bytes who, struct as_bytes why);
 void node_forget(struct node *node, uint64_t client);
+
+/* --- Other nodes --- */
+
+/* Passes a request of the API on to the leader, as any bytes. False: no leader is known, or it
+ * cannot be reached: nothing was sent. Otherwise it ends with env->forward_done once, unless
+ * node_forget(client) comes before. */
+bool node_forward(struct node *node, uint64_t client, struct as_bytes request);
+/* The answer to env->forwarded. Too late, or unknown: ignored. */
+void node_forward_reply(struct node *node, uint64_t forward, struct as_bytes reply);
+/* At the leader; RAFT_REFUSED_NONE: begun, and node_members shows how it goes. ADD: as a learner,
+ * which is promoted by itself when it has caught up. INVALID arguments are IS_MEMBER etc. */
+enum raft_refusal node_member_change(struct node *node, enum raft_member_change change, uint64_t id,
+                                     const char *address);
+/* Hands leadership to `to`; 0: to the one that is furthest. */
+enum raft_refusal node_transfer(struct node *node, uint64_t to);
+
+struct node_member_view {
+    uint64_t id;
+    const char *address; /* "": not known: a lone node that was never given one */
+    bool voter, self, leader;
+    bool linked; /* self, or a link to it is up */
+    /* At the leader, of the others; 0 elsewhere: */
+    uint64_t match;       /* durable there up to this index */
+    int64_t heard_ms_ago; /* -1: never in this term */
+    bool caught_up;
+};
+void node_members(struct node *node, void (*each)(void *ctx, const struct node_member_view *view),
+                  void *ctx);
 
 /* --- Looking in; nothing of it changes the node, views are borrowed for the callback --- */
 void node_list(struct node *node, const struct txn_list_query *query,
@@ -84,6 +125,9 @@ void node_participants(struct node *node, const char *name,
 struct node_info {
     const char *cluster;
     uint64_t incarnation, node_id, term, last_index, applied_index, persisted_index, snapshot_index;
+    uint64_t commit_index;
+    uint64_t leader; /* its id; 0: not known */
+    enum raft_role role;
     bool leading; /* this node's NOOP is applied */
     bool disk_full;
     bool draining;

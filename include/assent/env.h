@@ -34,6 +34,11 @@ struct as_env_ops {
     /* node: an answer for a waiting request of the API */
     void (*client_reply)(struct as_env *env, uint64_t client, const struct as_reply *reply);
 
+    /* node: another node passed on what its API was asked (node_forward there); node_forward_reply answers. */
+    void (*forwarded)(struct as_env *env, uint64_t forward, struct as_bytes request);
+    /* node: the end of a node_forward. Not OK: the link was lost, the request may have been carried out or not. */
+    void (*forward_done)(struct as_env *env, uint64_t client, as_err err, struct as_bytes reply);
+
     /* agent: PostgreSQL */
     void (*pg_start)(struct as_env *env, const struct as_pg_op *op);
     /* The operation ends soon, as CANCELLED or as it would have anyway. Unknown ids are ignored. */

@@ -206,7 +206,8 @@ static void arrives(struct sim *sim, const struct sim_event *event)
         return;
     sim_mix(sim, 'q', request->client);
     if (request->get) {
-        node_get(request->node->node, request->client, request->txn->id, (uint32_t)event->a);
+        node_get(request->node->node, request->client, request->txn->id, (uint32_t)event->a,
+                 NODE_READ_LINEARIZABLE, 0);
     } else {
         memcpy(submit.id, request->txn->id, sizeof submit.id);
         memcpy(submit.body_hash, body->hash, AS_HASH_LEN);

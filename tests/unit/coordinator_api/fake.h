@@ -104,8 +104,11 @@ void node_submit(struct node *node, uint64_t client, const struct as_submit *sub
     fake_asked(node, client, submit->id);
 }
 
-void node_get(struct node *node, uint64_t client, const char *id, uint32_t wait_ms)
+void node_get(struct node *node, uint64_t client, const char *id, uint32_t wait_ms,
+              enum node_read read, uint64_t index)
 {
+    (void)read;
+    (void)index;
     node->gets++;
     node->wait_ms = wait_ms;
     memset(node->id, 0, sizeof(node->id));

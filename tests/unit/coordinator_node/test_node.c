@@ -686,7 +686,7 @@ static void snapshots_shorten_the_log(void **state)
     assert_true(report.segments <= 4);
     node_start(node);
     disk_settle(node);
-    node_get(node, 5, "s-0", 0);
+    node_get(node, 5, "s-0", 0, NODE_READ_LINEARIZABLE, 0);
     assert_false(world.refused);
     assert_int_equal(world.state, AS_TXN_COMMITTED);
     assert_true(world.applied);
