@@ -238,8 +238,7 @@ static struct sim_request *ask(struct sim *sim, struct sim_client *asker, struct
     as_time at = sim->now + sim_latency(sim, 2 * sim->plan.net_max), patience;
     struct as_env *node = &sim->procs[sim_below(sim, sim->plan.nodes)];
     uint32_t timeout_ms = draw_timeout(sim);
-    bool forgets =
-        asker && !sim->healed && sim->plan.on[SIM_CLIENT_FORGETS] && sim_percent(sim, 15);
+    bool forgets = asker && sim_strikes_in(sim, SIM_CLIENT_FORGETS, 15);
 
     *request = (struct sim_request){.client = ++sim->request_last,
                                     .txn = txn,
@@ -326,9 +325,9 @@ static void acts(struct sim *sim, const struct sim_event *event)
         return;
     if (again)
         ask(sim, client, again, 0, sim_percent(sim, 25));
-    else if (known && sim->plan.on[SIM_CLIENT_CHANGES] && sim_percent(sim, 15))
+    else if (known && sim_strikes_in(sim, SIM_CLIENT_CHANGES, 15))
         ask(sim, client, known_txn(sim), 1, false);
-    else if (known && sim->plan.on[SIM_CLIENT_REPEATS] && sim_percent(sim, 20))
+    else if (known && sim_strikes_in(sim, SIM_CLIENT_REPEATS, 20))
         ask(sim, client, known_txn(sim), 0, false);
     else if (known && sim_percent(sim, 8))
         ask(sim, client, known_txn(sim), 0, true);

@@ -408,6 +408,15 @@ static struct sim_backend *reader_of(const struct sim_backend *backend)
     return reader;
 }
 
+static void read_ends(struct sim_backend *backend, bool commit)
+{
+    struct sim_branch *branch = db_branch_of(backend->db->sim, backend->op.gid);
+
+    if (branch)
+        branch->read_committed |= commit;
+    end_with(backend, AS_PG_OK);
+}
+
 static void finish_read(struct sim_backend *backend)
 {
     struct sim_backend *reader = reader_of(backend);
@@ -421,7 +430,7 @@ static void finish_read(struct sim_backend *backend)
     if (commit && sim_strikes(backend->db->sim, SIM_DB_REFUSES))
         refuse(backend, "40001", -1);
     else
-        end_with(backend, AS_PG_OK);
+        read_ends(backend, commit);
 }
 
 static void tell_up(struct sim_view *view);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -78,6 +79,7 @@ static _Noreturn void work(const struct options *options, unsigned worker)
     static struct sim sim;
     uint64_t all = options->kept_count + options->count;
 
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* never to go on alone */
     sim_verdict = &shared->verdicts[worker];
     while (!__atomic_load_n(&shared->stop, __ATOMIC_RELAXED)) {
         uint64_t at = __atomic_fetch_add(&shared->next, 1, __ATOMIC_RELAXED), seed;

@@ -70,7 +70,7 @@ void node_proc_boot(struct as_env *env)
         door = disk_door(env);
         err = log_bootstrap(&config.log, &door);
         AS_ASSERT(!err);
-    } else if (sim_strikes(sim, SIM_NODE_OPEN)) {
+    } else if (sim_strikes_in(sim, SIM_NODE_OPEN, 40)) {
         disk_fail_soon(env, AS_ERR_IO, sim_below(sim, 40));
     }
     env->up = true;

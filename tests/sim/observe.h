@@ -53,6 +53,7 @@ void rule_r6_finished(struct sim_tx *tx, bool commit);
 
 /* --- rule_r7.c: proven outcomes --- */
 void rule_r7_ack_sent(struct as_env *env, struct sim_branch *branch, const struct as_wire_ack *ack);
+void rule_r7_settled(struct sim_attempt *attempt, const struct as_txn_view *view);
 void rule_r7_view(struct sim *sim, struct sim_attempt *attempt, const struct as_txn_view *view);
 
 /* --- rule_r9.c: one outcome per id --- */

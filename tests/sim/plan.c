@@ -52,7 +52,7 @@ static void draw_settings(struct sim *sim, struct sim_plan *plan)
     plan->read_percent = sim_percent(sim, 50) ? (uint32_t)sim_below(sim, 60) : 0;
     plan->short_percent = (uint32_t)sim_below(sim, 15);
     plan->uuids = sim_percent(sim, 20);
-    plan->snapshot_bytes = sim_percent(sim, 50) ? (uint64_t)magnitude(sim, 4096, 4) : 0;
+    plan->snapshot_bytes = sim_percent(sim, 50) ? (uint64_t)magnitude(sim, 1024, 5) : 0;
     if (sim_percent(sim, 25)) {
         plan->outcomes_max = (uint32_t)sim_between(sim, 4, 24);
         plan->retention_ms = (uint32_t)magnitude(sim, 1000, 5);

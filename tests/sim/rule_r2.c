@@ -75,7 +75,7 @@ static void yes_sent(struct sim_branch *branch, const struct as_wire_vote *vote)
     SIM_CHECK(
         sim, "R7",
         vote->xid == tx->xid &&
-            (memcmp(&vote->identity, &tx->identity, sizeof tx->identity) == 0 || tx->db->disturbed),
+            (memcmp(&vote->identity, &tx->identity, sizeof tx->identity) == 0 || tx->db->restored),
         "the yes of %s (%llu.%llu/%u) has an xid and an identity that are not its own",
         BRANCH_ARGS(branch));
     branch->yes = true;
@@ -100,8 +100,9 @@ void rule_r2_vote_sent(struct sim_branch *branch, const struct as_wire_vote *vot
         branch->ready = true;
         break;
     case AS_VOTE_READ_ONLY:
-        SIM_CHECK(sim, "R10", branch->ready && branch->read_only,
-                  "%s (%llu.%llu/%u) votes read-only before it was ready", BRANCH_ARGS(branch));
+        SIM_CHECK(sim, "R10", branch->ready && branch->read_only && branch->read_committed,
+                  "%s (%llu.%llu/%u) votes read-only, and its COMMIT has not succeeded",
+                  BRANCH_ARGS(branch));
         branch->read = true;
         break;
     }

@@ -22,9 +22,10 @@ static bool excused(const struct sim_branch *branch, enum as_ack ack)
     case AS_ACK_LOST_PREPARE:
         return branch->attempt->durable &&
                (branch->undone || branch->tx->db->disturbed || branch->forgotten);
-    case AS_ACK_UNVERIFIED:
+    case AS_ACK_UNVERIFIED: /* of an evicted outcome xid and identity are not known any more */
         return branch->attempt->durable &&
-               (branch->forgotten || branch->undone || branch->tx->db->disturbed);
+               (!rule_r9_kept(branch->attempt->sim, branch->attempt) || branch->forgotten ||
+                branch->undone || branch->tx->db->disturbed);
     default:
         return true;
     }
@@ -57,6 +58,21 @@ void rule_r7_ack_sent(struct as_env *env, struct sim_branch *branch, const struc
     if (ack->ack > AS_ACK_ABORTED && ack->ack < AS_ACK_RETRY) {
         branch->heuristic = ack->ack;
         sim->counts.heuristic++;
+    }
+}
+
+/* A committed branch that a person has rolled back is shown as what it is, for good. */
+void rule_r7_settled(struct sim_attempt *attempt, const struct as_txn_view *view)
+{
+    for (uint32_t i = 0; i < view->branch_count; i++) {
+        const struct as_branch_view *shown = &view->branches[i];
+        const struct sim_branch *branch = &attempt->branches[shown->number - 1];
+        bool lost = attempt->durable && branch->tx && branch->tx->state != TX_COMMITTED &&
+                    branch->hand_rollback && !branch->undone && !branch->tx->db->restored;
+
+        SIM_CHECK(attempt->sim, "R7", !lost || as_branch_state_heuristic(shown->state),
+                  "%s (%llu.%llu/%u) was rolled back by hand, and is shown as %s",
+                  BRANCH_ARGS(branch), as_branch_state_text(shown->state));
     }
 }
 

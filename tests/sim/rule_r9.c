@@ -98,7 +98,9 @@ void rule_r9_reply(struct sim_request *request, const struct as_reply *reply)
     else
         SIM_CHECK(sim, "R9", !known_commit(sim, request->txn),
                   "%s has committed, and is answered as undecided", request->txn->id);
-    if (request->settled && known_commit(sim, request->txn))
-        SIM_CHECK(sim, "durability", view->state == AS_TXN_COMMITTED && view->applied,
-                  "after healing %s is not answered as committed and applied", request->txn->id);
+    if (!request->settled || !known_commit(sim, request->txn))
+        return;
+    rule_r7_settled(request->txn->committed, view);
+    SIM_CHECK(sim, "durability", view->state == AS_TXN_COMMITTED && view->applied,
+              "after healing %s is not answered as committed and applied", request->txn->id);
 }

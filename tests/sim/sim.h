@@ -162,6 +162,7 @@ struct sim_branch {
     uint32_t prepares;         /* started at PostgreSQL */
     struct sim_tx *tx;         /* prepared; NULL: never */
     bool warned;               /* PREPARE did not count (R11) */
+    bool read_committed;       /* read-only: its COMMIT has succeeded */
     bool yes, ready, read, no; /* votes sent */
     uint64_t vote_xid;
     struct as_identity vote_identity;
@@ -263,6 +264,8 @@ as_time sim_between(struct sim *sim, as_time low, as_time high);
 bool sim_percent(struct sim *sim, unsigned percent);
 /* Whether this kind of fault strikes here and now; never after healing. */
 bool sim_strikes(struct sim *sim, enum sim_fault fault);
+/* The same, with a chance of its own. */
+bool sim_strikes_in(struct sim *sim, enum sim_fault fault, unsigned percent);
 /* A latency up to `max`: mostly short. */
 as_time sim_latency(struct sim *sim, as_time max);
 

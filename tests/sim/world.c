@@ -65,12 +65,22 @@ bool sim_percent(struct sim *sim, unsigned percent)
     return sim_below(sim, 100) < percent;
 }
 
-bool sim_strikes(struct sim *sim, enum sim_fault fault)
+static bool strikes(struct sim *sim, enum sim_fault fault, uint64_t permille)
 {
-    if (sim->healed || !sim->plan.on[fault] || sim_below(sim, 1000) >= sim->plan.permille)
+    if (sim->healed || !sim->plan.on[fault] || sim_below(sim, 1000) >= permille)
         return false;
     sim->counts.struck[fault]++;
     return true;
+}
+
+bool sim_strikes(struct sim *sim, enum sim_fault fault)
+{
+    return strikes(sim, fault, sim->plan.permille);
+}
+
+bool sim_strikes_in(struct sim *sim, enum sim_fault fault, unsigned percent)
+{
+    return strikes(sim, fault, 10 * (uint64_t)percent);
 }
 
 /* The minimum of two draws: short ones come more often, long ones do come. */
