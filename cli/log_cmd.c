@@ -12,6 +12,7 @@
 #include "cli/rest.h"
 #include "common/uv/disk.h"
 #include "coordinator/log/log.h"
+#include "coordinator/raft/raft.h"
 #include "coordinator/txn/record.h"
 
 static const char exits[] = "  0  the log is clean (a torn tail of a crash is)\n"
@@ -145,6 +146,45 @@ static void add_record(cJSON *object, const struct txn_record *record)
     }
 }
 
+static const char *type_text(uint8_t type)
+{
+    return type == RAFT_ENTRY_MEMBERS ? "MEMBERS" : txn_record_type_text(type);
+}
+
+/* Raft's own entry: everything else is the table's. */
+static as_err add_members(cJSON *object, struct as_bytes payload)
+{
+    struct raft_members members;
+    as_err err = raft_members_take(payload, &members);
+    cJSON *array;
+
+    if (err)
+        return err;
+    array = cJSON_AddArrayToObject(object, "members");
+    for (uint32_t i = 0; i < members.count; i++) {
+        const struct raft_member *member = &members.list[i];
+        cJSON *one = cJSON_CreateObject();
+
+        add_u64(one, "id", member->id);
+        cJSON_AddStringToObject(one, "role", member->role == RAFT_VOTER ? "voter" : "learner");
+        cJSON_AddStringToObject(one, "address", member->address);
+        cJSON_AddItemToArray(array, one);
+    }
+    return AS_OK;
+}
+
+static as_err add_payload(struct dump *dump, cJSON *object, const struct log_entry *entry)
+{
+    as_err err;
+
+    if (entry->type == RAFT_ENTRY_MEMBERS)
+        return add_members(object, entry->payload);
+    err = txn_record_take(entry->type, entry->payload, &dump->record);
+    if (!err)
+        add_record(object, &dump->record);
+    return err;
+}
+
 /* JSON: one object a line. For people: the same, with what the log knows itself in front. */
 static void print_entry(const struct dump *dump, const struct log_entry *entry, cJSON *fields)
 {
@@ -154,34 +194,31 @@ static void print_entry(const struct dump *dump, const struct log_entry *entry, 
         puts(text);
     else
         printf("%10" PRIu64 "  term %-4" PRIu64 "  %-11s %s\n", entry->index, entry->term,
-               txn_record_type_text(entry->type), text);
+               type_text(entry->type), text);
     free(text);
 }
 
 static as_err on_entry(void *ctx, const struct log_entry *entry)
 {
     struct dump *dump = ctx;
-    as_err err = txn_record_take(entry->type, entry->payload, &dump->record);
-    cJSON *fields;
+    cJSON *fields = cJSON_CreateObject();
+    as_err err;
 
     dump->entries++;
     dump->last_index = entry->index;
-    dump->unreadable += err != AS_OK;
-    if (err)
-        complain("entry %" PRIu64 " (type %u, %zu bytes): %s", entry->index, entry->type,
-                 entry->payload.len, as_err_text(err));
-    if (!dump->print)
-        return AS_OK;
-    fields = cJSON_CreateObject();
     if (dump->as_json) {
         add_u64(fields, "index", entry->index);
         add_u64(fields, "term", entry->term);
         cJSON_AddNumberToObject(fields, "time_ms", (double)entry->time_ms);
-        cJSON_AddStringToObject(fields, "type", txn_record_type_text(entry->type));
+        cJSON_AddStringToObject(fields, "type", type_text(entry->type));
     }
-    if (!err)
-        add_record(fields, &dump->record);
-    print_entry(dump, entry, fields);
+    err = add_payload(dump, fields, entry);
+    dump->unreadable += err != AS_OK;
+    if (err)
+        complain("entry %" PRIu64 " (type %u, %zu bytes): %s", entry->index, entry->type,
+                 entry->payload.len, as_err_text(err));
+    if (dump->print)
+        print_entry(dump, entry, fields);
     cJSON_Delete(fields);
     return AS_OK;
 }

@@ -2,7 +2,10 @@
  * Inside the node room: the node's parts and how they call each other.
  *
  *   session.c    bytes from agents -> events of the transaction core; its SEND effects -> bytes
- *   replicate.c  PROPOSE effects -> the log -> durable -> APPLY events (Raft's place); snapshots
+ *   replicate.c  PROPOSE effects -> Raft -> the log -> durable, committed -> APPLY events
+ *   snapshot.c   the table's snapshots: taken, sent to a node that lags, received
+ *   read.c       when a client may be told what the table holds
+ *   cluster.c    the other nodes: links, requests passed on, members
  *   node.c       opening, the loop's calls, the effects of the transaction core
  *   view.c       looking in
  */
@@ -43,13 +46,15 @@ struct node_session {
     uint32_t slot_count;
 };
 
-/* A proposed entry that is not applied yet; its payload is in node.proposed_bytes. */
-struct node_proposed {
-    uint64_t index;
-    uint64_t seq; /* the log's write sequence number (contract 4) */
-    int64_t time_ms;
-    uint8_t type;
-    uint32_t len;
+/* A client that waits for the table to be new enough. */
+struct node_reader {
+    uint64_t client;
+    uint64_t request; /* of RAFT_READ_INDEX; 0: none, `index` is known */
+    uint64_t index;   /* answered once this is applied; UINT64_MAX: not known yet */
+    uint32_t wait_ms;
+    bool refused;
+    as_time until;
+    char id[AS_ID_LEN_MAX + 1];
 };
 
 struct node {
@@ -58,23 +63,29 @@ struct node {
     const struct as_env_ops *ops;
     struct txn *txn;
     struct log *log;
+    struct raft *raft;
     struct log_report report; /* of opening */
 
-    uint64_t term;
-    bool leading; /* this term's NOOP is applied */
+    /* What Raft has said and the node not done yet: its effects are borrowed until its next step. */
+    bool settling;
+    uint64_t committed; /* entries up to here are to be applied */
+    uint64_t applied;   /* and up to here they are, those among them that the table does not know */
+    enum raft_role role, role_told;
+    uint64_t leader;
+    uint64_t write_refused; /* the log had no room for this write; 0: none */
+    as_err write_err;
+    uint64_t persisted_seq;
+    struct node_reader *readers;
+    uint32_t reader_count, reader_cap;
+    uint64_t read_request;
+
+    uint64_t term; /* Raft's */
+    bool leading;  /* this term's NOOP is applied */
     bool draining;
     bool failed; /* env->fatal was called */
     bool disk_full;
 
-    /* Entries on their way from proposal to application: a ring, and their payloads end to end. */
-    struct node_proposed *proposed;
-    uint32_t proposed_head, proposed_count, proposed_cap;
-    struct as_buf proposed_bytes;
-    size_t proposed_taken; /* bytes at the front already applied */
-    uint32_t commits_proposed;
-    as_time lead_at; /* where this term's log time starts */
-    int64_t lead_time_ms;
-    int64_t time_ms; /* the last one given to an entry */
+    uint32_t commits_proposed; /* as leader, and not applied yet */
 
     /* COMMIT proposals that the log refused; told to the core once its effects are carried out. */
     struct {
@@ -84,8 +95,10 @@ struct node {
     uint32_t refused_count, refused_cap;
 
     bool snapshot_running;
-    uint64_t snapshot_index;
+    uint64_t snapshot_index, snapshot_term;
+    bool snapshot_begun; /* its first chunk, which is the node's own, has been given */
     struct as_buf snapshot_chunk;
+    struct raft_members replayed_members; /* of the snapshot being replayed; count 0: none yet */
 
     struct node_session **sessions;
     uint32_t session_count, broken_sessions;
@@ -110,10 +123,37 @@ void node_fail(struct node *node, const char *why);
 void node_txn(struct node *node, struct txn_event *event);
 
 /* replicate.c */
-void node_propose(struct node *node, uint8_t type, bool forced, struct as_attempt attempt,
+void node_propose(struct node *node, uint8_t type, struct as_attempt attempt,
                   struct as_bytes payload);
+/* Gives the event to Raft, with the time filled in, and does all that comes of it, unless that is
+ * being done already: then it is done when this returns there. */
+enum raft_refusal node_raft(struct node *node, struct raft_event *event);
 void node_log(struct node *node, struct log_event *event);
+/* Of opening. */
+as_err node_replay_entry(struct node *node, const struct log_entry *entry) AS_MUSTCHECK;
+
+/* snapshot.c */
 void node_snapshot_if_due(struct node *node);
+/* What the log said of snapshots in this step. */
+void node_snapshot_effects(struct node *node, const struct log_effects *effects);
+void node_snapshot_stop(struct node *node);
+/* Raft's effects: noted, and done by node_snapshot_settle. */
+void node_snapshot_read(struct node *node, uint64_t peer, uint64_t index, uint32_t chunk);
+void node_snapshot_write(struct node *node, const struct raft_effect *effect);
+void node_snapshot_drop(struct node *node);
+void node_snapshot_settle(struct node *node);
+as_err node_replay_snapshot(struct node *node, struct as_bytes chunk, bool last) AS_MUSTCHECK;
+
+/* read.c */
+void node_read_ready(struct node *node, uint64_t request, uint64_t index);
+void node_read_refused(struct node *node, uint64_t request);
+/* Something was applied, or a reader came. */
+void node_readers_serve(struct node *node);
+as_time node_readers_deadline(const struct node *node);
+void node_readers_forget(struct node *node, uint64_t client);
+
+/* cluster.c */
+void node_link_send(struct node *node, uint64_t peer, const struct raft_message *message);
 
 /* session.c */
 void node_send(struct node *node, uint64_t session, const struct as_wire_msg *msg);

@@ -14,8 +14,6 @@
 
 #define SNAPSHOT_BYTES_DEFAULT (64ull << 20)
 #define PING_MS_DEFAULT 1000
-/* What may wait between proposal and application: far more than AS_UNDECIDED_MAX records need. */
-#define PROPOSED_BYTES_MAX (1ull << 30)
 
 void node_trace(struct node *node, const struct as_trace *trace)
 {
@@ -34,45 +32,54 @@ void node_fail(struct node *node, const char *why)
 
 static as_err replay_snapshot(void *ctx, struct as_bytes chunk, bool last)
 {
-    struct node *node = ctx;
-
-    return txn_restore(node->txn, chunk, last);
+    return node_replay_snapshot(ctx, chunk, last);
 }
 
 static as_err replay_entry(void *ctx, const struct log_entry *entry)
 {
-    struct node *node = ctx;
-    struct txn_effects effects;
-    struct txn_event event = {
-        .kind = TXN_APPLY,
-        .now = node->ops->now(node->env),
-        .wall_ms = node->ops->wall_ms(node->env),
-        .entry = {entry->index, entry->term, entry->time_ms, entry->type, entry->payload},
-    };
-
-    /* Nobody leads yet: the table folds the entry and has nothing to say of it but traces. */
-    return txn_step(node->txn, &event, &effects);
+    return node_replay_entry(ctx, entry);
 }
 
 static as_err replay_vote(void *ctx, uint64_t term, uint64_t voted_for)
 {
     struct node *node = ctx;
 
-    (void)voted_for;
-    if (term > node->term)
-        node->term = term;
-    return AS_OK;
+    return raft_load_vote(node->raft, term, voted_for);
+}
+
+static as_err replay_truncate(void *ctx, uint64_t index)
+{
+    struct node *node = ctx;
+
+    return raft_load_truncate(node->raft, index);
+}
+
+/* A node that was told of no others is a group of one. */
+static as_err open_raft(struct node *node)
+{
+    struct raft_config *config = &node->config.raft;
+
+    config->id = node->config.log.node;
+    config->seed = node->ops->random(node->env);
+    if (config->members.count == 0 && !node->config.joins) {
+        config->members.count = 1;
+        config->members.list[0].id = config->id;
+        config->members.list[0].role = RAFT_VOTER;
+    }
+    return raft_new(&node->raft, config);
 }
 
 static as_err open_parts(struct node *node, const struct as_disk *disk)
 {
-    struct log_replay replay = {node, replay_snapshot, replay_entry, replay_vote, NULL};
+    struct log_replay replay = {node, replay_snapshot, replay_entry, replay_vote, replay_truncate};
     as_err err;
 
     node->sessions = as_alloc_zero(AS_AGENT_SESSIONS_MAX, sizeof(struct node_session *));
     if (!node->sessions)
         return AS_ERR_NOMEM;
     err = txn_new(&node->txn, &node->config.txn);
+    if (!err)
+        err = open_raft(node);
     if (err)
         return err;
     return log_open(&node->log, &node->config.log, disk, &replay, &node->report);
@@ -99,7 +106,6 @@ as_err node_open(struct node **ret_node, const struct node_config *config,
         node->config.txn.seed = ops->random(env);
     as_map_init(&node->session_map);
     as_buf_init(&node->out, AS_FRAME_BYTES_MAX + AS_FRAME_HEADER_LEN);
-    as_buf_init(&node->proposed_bytes, PROPOSED_BYTES_MAX);
     as_buf_init(&node->snapshot_chunk, AS_FRAME_BYTES_MAX);
     err = open_parts(node, disk);
     *ret_report = node->report;
@@ -107,10 +113,6 @@ as_err node_open(struct node **ret_node, const struct node_config *config,
         node_free(node);
         return err;
     }
-    if (node->report.last_term > node->term)
-        node->term = node->report.last_term;
-    if (node->report.snapshot_term > node->term)
-        node->term = node->report.snapshot_term;
     *ret_node = node;
     return AS_OK;
 }
@@ -121,35 +123,25 @@ void node_free(struct node *node)
         return;
     node_sessions_free(node);
     log_free(node->log);
+    raft_free(node->raft);
     txn_free(node->txn);
     as_buf_close(&node->out);
-    as_buf_close(&node->proposed_bytes);
     as_buf_close(&node->snapshot_chunk);
-    as_free(node->proposed);
+    as_free(node->readers);
     as_free(node->refused);
     as_free(node);
 }
 
 /*
- * A new term for each start, by the vote of a majority: of one. VOTE and NOOP become durable
- * together; what was undecided in earlier terms is closed for good by this NOOP (R3). A crash
- * before that: the next start takes the same or a higher term, and no attempt of this one began.
+ * A lone node leads from here on: a new term for each start, by the vote of a majority of one. VOTE
+ * and NOOP become durable together; what was undecided in earlier terms is closed for good by this
+ * NOOP (R3). A crash before that: the next start takes the same or a higher term, and no attempt of
+ * this one began.
  */
 void node_start(struct node *node)
 {
-    struct log_event vote = {.kind = LOG_VOTE};
-
-    node->term++;
-    node->lead_at = node->ops->now(node->env);
-    node->lead_time_ms = node->time_ms = txn_log_time_ms(node->txn);
-    node->ping_at = node->lead_at + (as_time)node->config.ping_ms * AS_MS;
-    vote.vote.term = node->term;
-    vote.vote.voted_for = node->report.node;
-    node_log(node, &vote);
-    node_propose(node, TXN_RECORD_NOOP, false, (struct as_attempt){0, 0},
-                 (struct as_bytes){NULL, 0});
-    if (node->proposed_count == 0)
-        node_fail(node, "the log did not take the first entry of this term");
+    node->ping_at = node->ops->now(node->env) + (as_time)node->config.ping_ms * AS_MS;
+    (void)node_raft(node, &(struct raft_event){.kind = RAFT_START});
     node_turn_end(node);
 }
 
@@ -184,8 +176,7 @@ static void carry_out(struct node *node, const struct txn_effect *effect)
         send_effect(node, effect->send.session, &effect->send.msg);
         break;
     case TXN_PROPOSE:
-        node_propose(node, effect->propose.type, effect->propose.forced, effect->propose.attempt,
-                     effect->propose.payload);
+        node_propose(node, effect->propose.type, effect->propose.attempt, effect->propose.payload);
         break;
     case TXN_REPLY:
         node->ops->client_reply(node->env, effect->reply.client, &effect->reply.reply);
@@ -241,12 +232,16 @@ void node_on_timer(struct node *node)
     if (node->failed)
         return;
     node->timer_at = AS_NEVER; /* it has fired: turn_end arms it anew */
-    if (txn_deadline(node->txn) <= now)
+    if (raft_deadline(node->raft) <= now)
+        (void)node_raft(node, &(struct raft_event){.kind = RAFT_TIMER});
+    if (!node->failed && txn_deadline(node->txn) <= now)
         node_txn(node, &(struct txn_event){.kind = TXN_TIMER});
     if (!node->failed && log_deadline(node->log) <= now)
         node_log(node, &(struct log_event){.kind = LOG_TIMER});
     if (!node->failed && node->ping_at <= now)
         node_sessions_ping(node);
+    if (!node->failed)
+        node_readers_serve(node);
 }
 
 static as_time earliest(as_time a, as_time b)
@@ -263,9 +258,12 @@ void node_turn_end(struct node *node)
     node_sessions_reap(node);
     node_snapshot_if_due(node);
     node_log(node, &(struct log_event){.kind = LOG_FLUSH});
+    if (node->role == RAFT_LEADER && raft_members(node->raft)->count > 1)
+        (void)node_raft(node, &(struct raft_event){.kind = RAFT_FLUSH});
     if (node->failed)
         return;
     at = earliest(node->ping_at, earliest(txn_deadline(node->txn), log_deadline(node->log)));
+    at = earliest(at, earliest(raft_deadline(node->raft), node_readers_deadline(node)));
     if (at != node->timer_at) {
         node->timer_at = at;
         node->ops->timer_arm(node->env, at);
@@ -308,14 +306,6 @@ void node_submit(struct node *node, uint64_t client, const struct as_submit *sub
     node_txn(node, &event);
 }
 
-void node_get(struct node *node, uint64_t client, const char *id, uint32_t wait_ms,
-              enum node_read read, uint64_t index)
-{
-    (void)read; /* a lone leader's table is always the newest */
-    (void)index;
-    node_txn(node, &(struct txn_event){.kind = TXN_GET, .get = {client, id, wait_ms}});
-}
-
 void node_acknowledge(struct node *node, uint64_t client, const char *id, uint32_t branch,
                       struct as_bytes who, struct as_bytes why)
 {
@@ -325,5 +315,6 @@ void node_acknowledge(struct node *node, uint64_t client, const char *id, uint32
 
 void node_forget(struct node *node, uint64_t client)
 {
+    node_readers_forget(node, client);
     node_txn(node, &(struct txn_event){.kind = TXN_FORGET, .client = client});
 }

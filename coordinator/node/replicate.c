@@ -1,8 +1,8 @@
 /*
- * From "propose" to "applied". A lone node is a Raft group of one: its majority is itself, so an
- * entry is committed as soon as it is durable here. Raft's core goes between node_propose and the
- * log, and decides in apply_durable how far the log is committed; nothing else in the node knows
- * the difference.
+ * From "propose" to "applied". Raft decides which entries are committed; here its effects are
+ * carried out: entries and votes go to the log, what the log has made durable is told to Raft, what
+ * Raft says is committed is applied to the table. A lone node is a group of one and takes the same
+ * way.
  *
  * Fault model: a write or sync that fails ends the process; what was proposed then is found again
  * in the log or was never there (R3 answers for it either way).
@@ -13,38 +13,7 @@
 #include "assent/crash.h"
 #include "coordinator/node/internal.h"
 
-#define SNAPSHOT_CHUNK_BYTES (64u << 10)
-
-static as_err reserve_proposed(struct node *node)
-{
-    struct node_proposed *ring;
-    uint32_t cap;
-
-    if (node->proposed_count < node->proposed_cap)
-        return AS_OK;
-    cap = node->proposed_cap ? node->proposed_cap * 2 : 256;
-    ring = as_alloc(cap * sizeof(*ring));
-    if (!ring)
-        return AS_ERR_NOMEM;
-    for (uint32_t i = 0; i < node->proposed_count; i++)
-        ring[i] = node->proposed[(node->proposed_head + i) & (node->proposed_cap - 1)];
-    as_free(node->proposed);
-    node->proposed = ring;
-    node->proposed_cap = cap;
-    node->proposed_head = 0;
-    return AS_OK;
-}
-
-/* The log's own time moves with the leader's monotonic clock from where the log stood
- * (protocol.md). */
-static int64_t log_time_ms(struct node *node)
-{
-    int64_t time_ms = node->lead_time_ms + (node->ops->now(node->env) - node->lead_at) / AS_MS;
-
-    if (time_ms > node->time_ms)
-        node->time_ms = time_ms;
-    return node->time_ms;
-}
+/* --- Refused proposals --- */
 
 static void refuse(struct node *node, struct as_attempt attempt, enum as_refusal why)
 {
@@ -66,75 +35,34 @@ static void refuse(struct node *node, struct as_attempt attempt, enum as_refusal
     node->refused_count++;
 }
 
-static as_err append(struct node *node, uint8_t type, bool forced, struct as_bytes payload)
-{
-    struct node_proposed *proposed;
-    struct log_effects effects;
-    struct log_event event = {
-        .kind = LOG_APPEND,
-        .now = node->ops->now(node->env),
-        .append = {.forced = forced,
-                   .entry = {.index = log_last_index(node->log) + 1,
-                             .term = node->term,
-                             .time_ms = log_time_ms(node),
-                             .type = type,
-                             .payload = payload}},
-    };
-    size_t len = node->proposed_bytes.len;
-    as_err err = reserve_proposed(node);
-
-    if (err)
-        return err;
-    as_put_bytes(&node->proposed_bytes, payload.data, payload.len);
-    if (node->proposed_bytes.err) {
-        err = node->proposed_bytes.err;
-        node->proposed_bytes.err = AS_OK;
-        return err;
-    }
-    err = log_step(node->log, &event, &effects);
-    if (err) {
-        node->proposed_bytes.len = len;
-        return err;
-    }
-    proposed =
-        &node->proposed[(node->proposed_head + node->proposed_count) & (node->proposed_cap - 1)];
-    *proposed = (struct node_proposed){
-        .index = event.append.entry.index,
-        .seq = effects.written_seq,
-        .time_ms = event.append.entry.time_ms,
-        .type = type,
-        .len = (uint32_t)payload.len,
-    };
-    node->proposed_count++;
-    node->commits_proposed += type == TXN_RECORD_COMMIT;
-    return AS_OK;
-}
-
-void node_propose(struct node *node, uint8_t type, bool forced, struct as_attempt attempt,
+void node_propose(struct node *node, uint8_t type, struct as_attempt attempt,
                   struct as_bytes payload)
 {
-    as_err err = node->failed ? AS_ERR_CLOSED : append(node, type, forced, payload);
+    struct raft_event event = {.kind = RAFT_PROPOSE,
+                               .propose = {.term = node->term, .type = type, .payload = payload}};
+    enum raft_refusal refusal;
 
-    if (!err)
+    if (node->failed)
         return;
+    node->write_err = AS_OK;
+    refusal = node_raft(node, &event);
+    if (refusal == RAFT_REFUSED_NONE && !node->write_err) {
+        node->commits_proposed += type == TXN_RECORD_COMMIT;
+        return;
+    }
     /* A FINISH or ABORT that is not logged only means that the next leader asks again: nothing is
      * lost. A HEURISTIC comes again with the next acknowledgement. A COMMIT was never accepted: R4,
      * abort. */
-    if (type == TXN_RECORD_COMMIT)
-        refuse(node, attempt, err == AS_ERR_NOSPACE ? AS_REFUSAL_DISK_FULL : AS_REFUSAL_OVERLOADED);
+    if (type != TXN_RECORD_COMMIT)
+        return;
+    if (refusal == RAFT_REFUSED_NOT_LEADER || refusal == RAFT_REFUSED_TRANSFERRING)
+        refuse(node, attempt, AS_REFUSAL_NO_LEADER);
+    else
+        refuse(node, attempt,
+               node->write_err == AS_ERR_NOSPACE ? AS_REFUSAL_DISK_FULL : AS_REFUSAL_OVERLOADED);
 }
 
-/* The payloads of applied entries leave the front of the buffer now and then, not one by one. */
-static void drop_applied_bytes(struct node *node)
-{
-    if (node->proposed_taken == node->proposed_bytes.len) {
-        as_buf_clear(&node->proposed_bytes);
-        node->proposed_taken = 0;
-    } else if (node->proposed_taken > (1u << 20)) {
-        as_buf_consume(&node->proposed_bytes, node->proposed_taken);
-        node->proposed_taken = 0;
-    }
-}
+/* --- Applying --- */
 
 static void lead(struct node *node)
 {
@@ -146,56 +74,217 @@ static void lead(struct node *node)
     node_trace(node, &(struct as_trace){.kind = AS_TRACE_LEADING, .number = node->term});
 }
 
-/* Of the entry to be applied next; NULL if there are no bytes at all (a NOOP has none). */
-static const uint8_t *proposed_payload(const struct node *node)
-{
-    const uint8_t *bytes = node->proposed_bytes.data;
-
-    return bytes ? bytes + node->proposed_taken : NULL;
-}
-
-/* A crash here: the entry is in the log, and the next start applies it (R1, R8). */
-static void apply(struct node *node, const struct node_proposed *proposed)
+/* A crash here: the entry is in the logs of a majority, and is applied again (R1, R8). */
+static void apply(struct node *node, const struct raft_entry *entry)
 {
     struct txn_event event = {
         .kind = TXN_APPLY,
-        .entry = {.index = proposed->index,
-                  .term = node->term,
-                  .time_ms = proposed->time_ms,
-                  .type = proposed->type,
-                  .payload = {proposed_payload(node), proposed->len}},
-    };
+        .entry = {entry->index, entry->term, entry->time_ms, entry->type, entry->payload}};
+    bool own_noop = entry->type == RAFT_ENTRY_NOOP && entry->term == node->term &&
+                    node->role == RAFT_LEADER && !node->leading;
 
-    if (proposed->type == TXN_RECORD_COMMIT) {
-        node->commits_proposed--;
+    node->applied = entry->index;
+    if (entry->type == RAFT_ENTRY_MEMBERS)
+        return; /* Raft's own: the table knows nothing of nodes */
+    if (entry->type == TXN_RECORD_COMMIT) {
+        if (entry->term == node->term && node->commits_proposed > 0)
+            node->commits_proposed--;
         AS_CRASH_POINT("node.commit.persisted");
-    } else if (proposed->type == TXN_RECORD_FINISH) {
+    } else if (entry->type == TXN_RECORD_FINISH) {
         AS_CRASH_POINT("node.finish.persisted");
     }
     node_txn(node, &event);
-    node->proposed_taken += proposed->len;
-    if (proposed->type == TXN_RECORD_NOOP && !node->leading)
+    if (own_noop && !node->failed)
         lead(node);
 }
 
-static void apply_durable(struct node *node, uint64_t persisted_seq)
+static void apply_committed(struct node *node)
 {
-    uint32_t records = 0;
+    while (node->applied < node->committed && !node->failed) {
+        struct raft_entry entry;
 
-    while (node->proposed_count > 0 && !node->failed) {
-        struct node_proposed proposed = node->proposed[node->proposed_head];
-
-        if (proposed.seq > persisted_seq)
-            break;
-        node->proposed_head = (node->proposed_head + 1) & (node->proposed_cap - 1);
-        node->proposed_count--;
-        records++;
-        apply(node, &proposed);
+        if (raft_entry(node->raft, node->applied + 1, &entry)) {
+            node_fail(node, "a committed entry is not in memory");
+            return;
+        }
+        apply(node, &entry);
     }
-    if (records > 0)
-        as_hist_add(&node->batch_records, records);
-    drop_applied_bytes(node);
 }
+
+static void change_role(struct node *node)
+{
+    bool led = node->role_told == RAFT_LEADER;
+
+    node->role_told = node->role;
+    if (node->role == RAFT_LEADER || !led)
+        return;
+    /* R4: what Raft accepted is decided by the log, at whoever leads next. */
+    node->commits_proposed = 0;
+    if (node->leading) {
+        node->leading = false;
+        node_txn(node, &(struct txn_event){.kind = TXN_RESIGN});
+        node_trace(node, &(struct as_trace){.kind = AS_TRACE_RESIGNED, .number = node->term});
+    }
+}
+
+/* --- Raft's effects --- */
+
+static void append_entries(struct node *node, uint64_t write, uint64_t first, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && !node->failed; i++) {
+        struct raft_entry entry;
+        struct log_effects effects;
+        struct log_event event = {.kind = LOG_APPEND, .now = node->ops->now(node->env)};
+        as_err err;
+
+        if (raft_entry(node->raft, first + i, &entry)) {
+            node_fail(node, "an entry to be written is not in memory");
+            return;
+        }
+        event.append.entry =
+            (struct log_entry){entry.index, entry.term, entry.time_ms, entry.type, entry.payload};
+        /* New work leaves room for what finishes old work. */
+        event.append.forced = entry.type == TXN_RECORD_COMMIT;
+        err = log_step(node->log, &event, &effects);
+        if (err == AS_ERR_NOSPACE || err == AS_ERR_NOMEM) {
+            node->write_refused = write + i;
+            node->write_err = err;
+            return;
+        }
+        if (err || effects.written_seq != write + i) {
+            node_fail(node, "the log and Raft do not agree on what is written");
+            return;
+        }
+    }
+}
+
+/* A vote or a truncation: without it nothing can go on. */
+static void write_record(struct node *node, struct log_event *event, uint64_t write)
+{
+    struct log_effects effects;
+    as_err err;
+
+    event->now = node->ops->now(node->env);
+    err = log_step(node->log, event, &effects);
+    if (err)
+        node_fail(node, "the decision log does not take a vote or a truncation");
+    else if (effects.written_seq != write)
+        node_fail(node, "the log and Raft do not agree on what is written");
+}
+
+static void carry_out(struct node *node, const struct raft_effect *effect)
+{
+    struct log_event event = {.kind = LOG_VOTE};
+
+    switch (effect->kind) {
+    case RAFT_SEND:
+        node_link_send(node, effect->send.to, &effect->send.message);
+        break;
+    case RAFT_WRITE_VOTE:
+        event.vote.term = effect->vote.term;
+        event.vote.voted_for = effect->vote.voted_for;
+        write_record(node, &event, effect->vote.write);
+        break;
+    case RAFT_WRITE_TRUNCATE:
+        event.kind = LOG_TRUNCATE;
+        event.truncate.index = effect->truncate.first;
+        write_record(node, &event, effect->truncate.write);
+        break;
+    case RAFT_WRITE_ENTRIES:
+        append_entries(node, effect->entries.write, effect->entries.first, effect->entries.count);
+        break;
+    case RAFT_COMMITTED:
+        node->committed = effect->committed.last;
+        break;
+    case RAFT_ROLE_CHANGED:
+        node->role = effect->role.role;
+        node->term = effect->role.term;
+        node->leader = effect->role.leader;
+        break;
+    case RAFT_READ_READY:
+        node_read_ready(node, effect->read.request, effect->read.index);
+        break;
+    case RAFT_READ_REFUSED:
+        node_read_refused(node, effect->read.request);
+        break;
+    case RAFT_SNAPSHOT_READ:
+        node_snapshot_read(node, effect->snapshot_read.peer, effect->snapshot_read.index,
+                           effect->snapshot_read.chunk);
+        break;
+    case RAFT_SNAPSHOT_WRITE:
+        node_snapshot_write(node, effect);
+        break;
+    case RAFT_SNAPSHOT_DROP:
+        node_snapshot_drop(node);
+        break;
+    case RAFT_TRACE:
+        node_trace(node, &effect->trace);
+        break;
+    }
+}
+
+static enum raft_refusal step(struct node *node, struct raft_event *event)
+{
+    struct raft_effects effects;
+    as_err err;
+
+    event->now = node->ops->now(node->env);
+    err = raft_step(node->raft, event, &effects);
+    if (err == AS_ERR_NOMEM && event->kind == RAFT_MESSAGE)
+        return RAFT_REFUSED_NONE; /* as if it had been lost on the way */
+    if (err == AS_ERR_NOMEM && event->kind == RAFT_PROPOSE)
+        return RAFT_REFUSED_TAIL_FULL;
+    if (err) {
+        node_fail(node,
+                  err == AS_ERR_NOMEM ? "out of memory" : "Raft was given an event that cannot be");
+        return RAFT_REFUSED_NOT_LEADER;
+    }
+    for (size_t i = 0; i < effects.count && !node->failed; i++)
+        carry_out(node, &effects.list[i]);
+    return effects.refusal;
+}
+
+/* What comes of effects may call for further steps: they come here, one after the other. */
+static void settle(struct node *node)
+{
+    node->settling = true;
+    do {
+        if (node->write_refused) {
+            struct raft_event event = {.kind = RAFT_WRITE_REFUSED, .write = node->write_refused};
+
+            node->write_refused = 0;
+            (void)step(node, &event);
+        }
+        if (node->role != node->role_told)
+            change_role(node);
+        apply_committed(node);
+        node_snapshot_settle(node);
+        node_readers_serve(node);
+    } while (!node->failed && (node->write_refused || node->role != node->role_told ||
+                               node->applied < node->committed));
+    node->settling = false;
+}
+
+enum raft_refusal node_raft(struct node *node, struct raft_event *event)
+{
+    enum raft_refusal refusal;
+
+    if (node->failed)
+        return RAFT_REFUSED_NOT_LEADER;
+    refusal = step(node, event);
+    /* WRITE_REFUSED must be the very next step. */
+    while (node->write_refused && !node->failed) {
+        struct raft_event refused = {.kind = RAFT_WRITE_REFUSED, .write = node->write_refused};
+
+        node->write_refused = 0;
+        (void)step(node, &refused);
+    }
+    if (!node->settling && !node->failed)
+        settle(node);
+    return refusal;
+}
+
+/* --- The log --- */
 
 static void start_ops(struct node *node, const struct log_effects *effects)
 {
@@ -212,48 +301,33 @@ static void start_ops(struct node *node, const struct log_effects *effects)
     }
 }
 
-static void snapshot_stop(struct node *node)
+static void persisted(struct node *node, uint64_t seq)
 {
-    txn_snapshot_end(node->txn);
-    node->snapshot_running = false;
-    as_buf_clear(&node->snapshot_chunk);
+    struct raft_event event = {.kind = RAFT_PERSISTED, .write = seq};
+
+    if (seq == node->persisted_seq)
+        return;
+    as_hist_add(&node->batch_records, seq - node->persisted_seq);
+    node->persisted_seq = seq;
+    (void)node_raft(node, &event);
 }
 
-static void snapshot_next(struct node *node)
+/* An event that the log could not take: true if the node goes on without it. */
+static bool log_refused(struct node *node, const struct log_event *event)
 {
-    struct log_event event = {.kind = LOG_SNAPSHOT_CHUNK};
-    as_err err;
-
-    as_buf_clear(&node->snapshot_chunk);
-    err = txn_snapshot_next(node->txn, &node->snapshot_chunk, SNAPSHOT_CHUNK_BYTES,
-                            &event.chunk.last);
-    if (err) {
-        /* Out of memory: the log stays longer, nothing else; the next one comes when more is
-         * logged. */
-        event.kind = LOG_SNAPSHOT_GIVE_UP;
-        snapshot_stop(node);
-    } else {
-        event.chunk.bytes = as_buf_bytes(&node->snapshot_chunk);
-        if (event.chunk.last)
-            snapshot_stop(node);
+    switch (event->kind) {
+    case LOG_FLUSH:
+        return true; /* out of memory: the next turn flushes again */
+    case LOG_SNAPSHOT_BEGIN:
+    case LOG_SNAPSHOT_CHUNK:
+        if (node->snapshot_running)
+            node_snapshot_stop(node);
+        if (event->kind == LOG_SNAPSHOT_CHUNK)
+            node_log(node, &(struct log_event){.kind = LOG_SNAPSHOT_GIVE_UP});
+        return true;
+    default:
+        return false;
     }
-    node_log(node, &event);
-}
-
-void node_snapshot_if_due(struct node *node)
-{
-    struct log_event event = {.kind = LOG_SNAPSHOT_BEGIN};
-
-    if (node->snapshot_running || node->failed ||
-        log_bytes_since_snapshot(node->log) < node->config.snapshot_bytes)
-        return;
-    if (txn_snapshot_begin(node->txn, &event.snapshot.index, &event.snapshot.term))
-        return;
-    /* An applied entry is durable here, so the snapshot cannot reach past the durable index. */
-    AS_ASSERT(event.snapshot.index <= log_persisted_index(node->log));
-    node->snapshot_running = true;
-    node->snapshot_index = event.snapshot.index;
-    node_log(node, &event);
 }
 
 void node_log(struct node *node, struct log_event *event)
@@ -266,16 +340,8 @@ void node_log(struct node *node, struct log_event *event)
     event->now = node->ops->now(node->env);
     err = log_step(node->log, event, &effects);
     if (err) {
-        if (event->kind == LOG_SNAPSHOT_BEGIN || event->kind == LOG_SNAPSHOT_CHUNK) {
-            if (node->snapshot_running)
-                snapshot_stop(node);
-            if (event->kind == LOG_SNAPSHOT_CHUNK)
-                node_log(node, &(struct log_event){.kind = LOG_SNAPSHOT_GIVE_UP});
-            return;
-        }
-        if (event->kind == LOG_FLUSH)
-            return; /* out of memory: the next turn flushes again */
-        node_fail(node, "the decision log cannot go on: out of memory");
+        if (!log_refused(node, event))
+            node_fail(node, "the decision log cannot go on: out of memory");
         return;
     }
     for (size_t i = 0; i < effects.trace_count; i++)
@@ -288,9 +354,14 @@ void node_log(struct node *node, struct log_event *event)
     if (event->kind == LOG_DISK_DONE && event->disk_done.ticket == node->write_ticket)
         as_hist_add(&node->sync_ns, (uint64_t)(node->ops->now(node->env) - node->write_started_at));
     start_ops(node, &effects); /* among them the next write */
-    apply_durable(node, effects.persisted_seq);
-    if (effects.snapshot_given_up && node->snapshot_running)
-        snapshot_stop(node); /* for want of space: the next one comes when more is logged */
-    else if (effects.snapshot_wants_chunk && node->snapshot_running)
-        snapshot_next(node);
+    node_snapshot_effects(node, &effects);
+    persisted(node, effects.persisted_seq);
+}
+
+as_err node_replay_entry(struct node *node, const struct log_entry *entry)
+{
+    const struct raft_entry loaded = {entry->index, entry->term, entry->time_ms, entry->type,
+                                      entry->payload};
+
+    return raft_load_entry(node->raft, &loaded);
 }

@@ -89,18 +89,21 @@ void node_participants(struct node *node, const char *name,
 
 void node_info(const struct node *node, struct node_info *ret)
 {
+    struct raft_status raft;
+
+    raft_look(node->raft, &raft);
     *ret = (struct node_info){
         .cluster = node->report.cluster,
         .incarnation = node->report.incarnation,
         .node_id = node->report.node,
-        .term = node->term,
-        .commit_index = txn_applied_index(node->txn),
-        .leader = node->report.node,
-        .role = RAFT_LEADER,
+        .term = raft.term,
+        .commit_index = raft.commit_index,
+        .leader = raft.leader,
+        .role = raft.role,
         .last_index = log_last_index(node->log),
         .applied_index = txn_applied_index(node->txn),
         .persisted_index = log_persisted_index(node->log),
-        .snapshot_index = node->snapshot_index,
+        .snapshot_index = raft.snapshot_index,
         .leading = node->leading,
         .disk_full = node->disk_full,
         .draining = node->draining,

@@ -120,6 +120,14 @@ as_err raft_load_entry(struct raft *raft, const struct raft_entry *entry)
     return AS_OK;
 }
 
+as_err raft_load_truncate(struct raft *raft, uint64_t index)
+{
+    if (raft->started || index <= raft->tail.base_index || index > raft->tail.last_index)
+        return AS_ERR_INVALID;
+    raft_truncate(raft, index);
+    return AS_OK;
+}
+
 /* --- Looking in --- */
 
 as_err raft_entry(const struct raft *raft, uint64_t index, struct raft_entry *ret)

@@ -193,6 +193,8 @@ as_err raft_load_snapshot(struct raft *raft, uint64_t index, uint64_t term, int6
                           const struct raft_members *members) AS_MUSTCHECK;
 as_err raft_load_vote(struct raft *raft, uint64_t term, uint64_t voted_for) AS_MUSTCHECK;
 as_err raft_load_entry(struct raft *raft, const struct raft_entry *entry) AS_MUSTCHECK;
+/* The entries from `index` on were truncated: the next one loaded is `index` again. */
+as_err raft_load_truncate(struct raft *raft, uint64_t index) AS_MUSTCHECK;
 
 /* --- Events --- */
 
@@ -358,6 +360,7 @@ struct raft_effect {
         } snapshot_read;
         struct {
             uint64_t index, term;
+            int64_t time_ms; /* the log's time there */
             uint32_t chunk;
             bool last;
             struct as_bytes bytes;

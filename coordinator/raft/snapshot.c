@@ -204,6 +204,7 @@ void raft_on_snapshot(struct raft *raft, uint64_t from, const struct raft_messag
     effect = raft_emit(raft, RAFT_SNAPSHOT_WRITE);
     effect->snapshot_write.index = raft->receiving.index;
     effect->snapshot_write.term = raft->receiving.term;
+    effect->snapshot_write.time_ms = raft->receiving.time_ms;
     effect->snapshot_write.chunk = message->snapshot.chunk;
     effect->snapshot_write.last = message->snapshot.last;
     effect->snapshot_write.bytes = message->snapshot.bytes;
