@@ -119,7 +119,6 @@ void raft_members_reload(struct raft *raft)
         raft_members_set(raft, &members, index);
     else
         raft_members_set(raft, &raft->base_members, raft->base_members_index);
-    raft_trace(raft, AS_TRACE_RAFT_MEMBERS, raft->members_index);
 }
 
 void raft_members_rebase(struct raft *raft, uint64_t to)

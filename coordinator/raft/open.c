@@ -120,11 +120,13 @@ as_err raft_load_entry(struct raft *raft, const struct raft_entry *entry)
     return AS_OK;
 }
 
-as_err raft_load_truncate(struct raft *raft, uint64_t index)
+as_err raft_load_truncate(struct raft *raft, uint64_t from)
 {
-    if (raft->started || index <= raft->tail.base_index || index > raft->tail.last_index)
+    if (raft->started || from <= raft->tail.base_index || from > raft->tail.last_index)
         return AS_ERR_INVALID;
-    raft_truncate(raft, index);
+    raft_tail_truncate(&raft->tail, from);
+    if (raft->members_index >= from)
+        raft_members_reload(raft);
     return AS_OK;
 }
 

@@ -76,8 +76,10 @@ void raft_truncate(struct raft *raft, uint64_t from)
         raft->durable = from - 1;
     if (raft->taken >= from)
         raft->taken = from - 1;
-    if (raft->members_index >= from)
+    if (raft->members_index >= from) {
         raft_members_reload(raft);
+        raft_trace(raft, AS_TRACE_RAFT_MEMBERS, raft->members_index);
+    }
 }
 
 void raft_commit_to(struct raft *raft, uint64_t index)

@@ -185,7 +185,8 @@ as_err raft_new(struct raft **ret_raft, const struct raft_config *config) AS_MUS
 void raft_free(struct raft *raft); /* takes NULL */
 
 /*
- * What the disk held, before START, in this order; all of it is taken as durable. Time and members
+ * What the disk held, before START, as the log replays it: the snapshot first, then the rest in the
+ * order in which it was written. All of it is taken as durable. Time and members
  * are those of the snapshot's last entry; members of count 0: it was written before there were any.
  * INVALID: not in order. NOMEM.
  */
@@ -193,8 +194,8 @@ as_err raft_load_snapshot(struct raft *raft, uint64_t index, uint64_t term, int6
                           const struct raft_members *members) AS_MUSTCHECK;
 as_err raft_load_vote(struct raft *raft, uint64_t term, uint64_t voted_for) AS_MUSTCHECK;
 as_err raft_load_entry(struct raft *raft, const struct raft_entry *entry) AS_MUSTCHECK;
-/* The entries from `index` on were truncated: the next one loaded is `index` again. */
-as_err raft_load_truncate(struct raft *raft, uint64_t index) AS_MUSTCHECK;
+/* The entries from `from` on were truncated: the next one loaded is `from` again. */
+as_err raft_load_truncate(struct raft *raft, uint64_t from) AS_MUSTCHECK;
 
 /* --- Events --- */
 
@@ -359,8 +360,8 @@ struct raft_effect {
             uint32_t chunk;
         } snapshot_read;
         struct {
-            uint64_t index, term;
-            int64_t time_ms; /* the log's time there */
+            uint64_t index, term; /* of the last entry in it */
+            int64_t time_ms;
             uint32_t chunk;
             bool last;
             struct as_bytes bytes;
