@@ -102,6 +102,7 @@ struct raft {
     /* Members. */
     struct raft_members members;
     uint64_t members_index;           /* of their entry; 0: from the config */
+    bool leaving;                     /* a voter in the list before, and not in this one */
     struct raft_members base_members; /* as of the tail's base */
     uint64_t base_members_index;
     struct raft_peer peers[RAFT_PEERS_MAX];
@@ -209,6 +210,7 @@ bool raft_is_full(const struct raft *raft);
 struct raft_peer *raft_peer_find(struct raft *raft, uint64_t id);
 uint32_t raft_voter_count(const struct raft_members *members);
 bool raft_is_voter(const struct raft *raft);
+bool raft_may_campaign(const struct raft *raft);
 /* The members are now these, by the entry at `index` (0: by the config). */
 void raft_members_set(struct raft *raft, const struct raft_members *members, uint64_t index);
 void raft_members_append(struct raft *raft, const struct raft_entry *entry);

@@ -110,7 +110,7 @@ static void become_candidate(struct raft *raft)
 void raft_campaign(struct raft *raft, bool transfer)
 {
     /* While a snapshot is being installed nobody knows what our log is. */
-    if (!raft_is_voter(raft) || raft->receiving.last)
+    if (!raft_may_campaign(raft) || raft->receiving.last)
         return;
     forget_leader(raft);
     raft->transferred = transfer;

@@ -52,12 +52,20 @@ bool raft_is_emptied(struct raft *raft, bool voter)
     return true;
 }
 
+/* Thesis 4.2.2: a voter that is being removed still campaigns, without counting itself, until that
+ * is committed: it may be the only one whose log lets it win. */
+bool raft_may_campaign(const struct raft *raft)
+{
+    return raft_is_voter(raft) || (raft->leaving && raft->members_index > raft->commit);
+}
+
 void raft_members_set(struct raft *raft, const struct raft_members *members, uint64_t index)
 {
     struct raft_peer old[RAFT_PEERS_MAX];
     uint32_t old_count = raft->peer_count;
 
     memcpy(old, raft->peers, sizeof(old));
+    raft->leaving = raft_is_voter(raft) && !votes(members, raft->config.id);
     raft->members = *members;
     raft->members_index = index;
     raft->peer_count = 0;
@@ -119,6 +127,7 @@ void raft_members_reload(struct raft *raft)
         raft_members_set(raft, &members, index);
     else
         raft_members_set(raft, &raft->base_members, raft->base_members_index);
+    raft->leaving = false;
 }
 
 void raft_members_rebase(struct raft *raft, uint64_t to)

@@ -469,5 +469,5 @@ as_time raft_deadline(const struct raft *raft)
         return AS_NEVER;
     if (raft_leads(raft))
         return raft->peer_count > 0 ? raft->heartbeat_at : AS_NEVER;
-    return raft_is_voter(raft) ? raft->election_at : AS_NEVER;
+    return raft_may_campaign(raft) ? raft->election_at : AS_NEVER;
 }

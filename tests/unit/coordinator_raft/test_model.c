@@ -61,6 +61,15 @@ static void draw_rates(void)
         .sync = 5 + (unsigned)below(90),
         .small = chance(50),
     };
+    /* Leaders come and go before they commit: logs diverge (figure 8). */
+    if (chance(50)) {
+        rates->storm = 1 + (unsigned)below(12);
+        rates->sync = 5 + (unsigned)below(30);
+        rates->deliver = 2 + (unsigned)below(8);
+        rates->pace = (as_time)(1000 + below(12000)) * AS_US;
+        rates->propose = 30;
+    }
+    world.founders = chance(50) ? 3 : 5;
 }
 
 static uint32_t voters(const struct node *node)
@@ -202,17 +211,47 @@ static void drop_link(void)
         step(a, (struct raft_event){.kind = RAFT_PEER_UP, .peer = b->id});
 }
 
+/* Whoever leads is cut off, dies, or must hand over: just then. */
+static void storm(void)
+{
+    struct raft_status status;
+    struct node *node = any_node(true);
+
+    if (!node)
+        return;
+    raft_look(node->raft, &status);
+    if (status.role != RAFT_LEADER)
+        return;
+    memset(world.cut, 0, sizeof(world.cut));
+    for (int i = 0; i < NODES; i++)
+        world.cut[i][node - world.nodes] = chance(70); /* it does not hear */
+    if (chance(50)) {
+        for (int i = 0; i < NODES; i++)
+            world.cut[node - world.nodes][i] = chance(60);
+    }
+    if (chance(30)) {
+        crash(node);
+        return;
+    }
+    for (int i = 0; i < NODES; i++) {
+        if (world.nodes[i].raft && chance(50))
+            step(&world.nodes[i], (struct raft_event){.kind = RAFT_PEER_DOWN, .peer = status.id});
+    }
+}
+
 static void disturb(void)
 {
     struct node *node = any_node(true);
 
+    if (chance(world.rates.storm))
+        storm();
     if (chance(world.rates.cut))
         cut_links();
     if (chance(4 + world.rates.cut))
         memset(world.cut, 0, sizeof(world.cut));
     if (chance(world.rates.disturb))
         drop_link();
-    if (!node)
+    if (!node || !node->raft)
         return;
     if (chance(world.rates.member) && world.commit_max > 0)
         change_member(node);
@@ -281,7 +320,7 @@ static void run_wild(void)
         if (node && node->raft && chance(world.rates.read))
             ask_read(node);
         node = any_node(false);
-        if (node && chance(5))
+        if (node && chance(world.rates.storm ? 20 : 5))
             start(node);
     }
 }
@@ -388,7 +427,7 @@ static void run_seed(uint64_t seed)
     world.seed = seed;
     world.rng.state = seed * 0x9e3779b97f4a7c15u + 1;
     draw_rates();
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < world.founders; i++)
         new_node(true);
     run_wild();
     heal();
@@ -420,6 +459,8 @@ static void test_seeds(void **state)
     (void)state;
     test_leaks_begin();
     for (uint64_t seed = first; seed < first + count; seed++) {
+        if (getenv("ASSENT_PRINT"))
+            fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
         run_seed(seed);
         sum.elections += world.elections;
         sum.installs += world.installs;

@@ -98,12 +98,14 @@ struct rates { /* swarm: drawn by the seed; in percent unless said otherwise */
     as_time pace; /* time of a step */
     unsigned deliver, sync;
     bool small;
+    unsigned storm;
 };
 
 static struct world {
     uint64_t seed;
     struct as_rng rng;
     struct rates rates;
+    int founders;
     as_time now;
     struct node nodes[NODES];
     uint64_t next_id, next_payload;
@@ -410,9 +412,9 @@ static uint64_t write_entries(struct node *node, const struct raft_effect *effec
 /* Who the cluster began with. */
 static struct raft_members founders(void)
 {
-    struct raft_members members = {.count = 3};
+    struct raft_members members = {.count = (uint32_t)world.founders};
 
-    for (uint32_t i = 0; i < 3; i++)
+    for (uint32_t i = 0; i < members.count; i++)
         members.list[i] = (struct raft_member){.id = i + 1, .role = RAFT_VOTER};
     return members;
 }
@@ -528,11 +530,19 @@ static void take_snapshot(struct node *node)
     struct image image = {.index = node->applied, .chain = node->applied_chain};
     struct disk *disk = &node->disk;
     struct raft_members members;
+    struct raft_effects effects;
     struct raft_status status;
 
     raft_look(node->raft, &status);
-    if (node->applied > status.durable_index || node->applied <= disk->image.index || node->storing)
+    if (node->applied <= disk->image.index || node->storing)
         return;
+    event.snapshot.index = image.index;
+    event.snapshot.term = node->log[image.index]->entry.term;
+    if (node->applied > status.durable_index) {
+        /* Never past what is durable here. */
+        CHECK(raft_step(node->raft, &event, &effects) == AS_ERR_INVALID);
+        return;
+    }
     CHECK(disk->last >= node->applied && disk->log[node->applied] == node->log[node->applied]);
     image.term = node->log[image.index]->entry.term;
     image.time_ms = node->log[image.index]->entry.time_ms;
@@ -540,8 +550,6 @@ static void take_snapshot(struct node *node)
     CHECK(raft_members_at(node->raft, image.index, &members) == AS_OK);
     CHECK(members.count == 0 || same_members(&members, &image.members));
     disk->image = image;
-    event.snapshot.index = image.index;
-    event.snapshot.term = image.term;
     step(node, event);
 }
 
