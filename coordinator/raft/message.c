@@ -46,6 +46,17 @@ static bool take_bool(struct as_reader *in)
     return value == 1;
 }
 
+/* A term, an index, a round: no cluster counts further, and nothing here needs to fear an overflow.
+ */
+static uint64_t take_number(struct as_reader *in)
+{
+    uint64_t value = as_read_u64(in);
+
+    if (value > INT64_MAX / 2)
+        in->bad = true;
+    return value;
+}
+
 /* --- Entries --- */
 
 void raft_entry_put(struct as_buf *buf, const struct raft_entry *entry)
@@ -85,8 +96,7 @@ static bool entries_are_sound(const struct raft_message *message)
         term = entry.term;
         count++;
     }
-    return !in.bad && count == message->append.count &&
-           count <= UINT64_MAX - message->append.prev_index;
+    return !in.bad && count == message->append.count;
 }
 
 /* --- Members --- */
@@ -212,10 +222,10 @@ void raft_message_put(struct as_buf *buf, const struct raft_message *message)
 
 static void take_append(struct as_reader *in, struct raft_message *message)
 {
-    message->append.prev_index = as_read_u64(in);
-    message->append.prev_term = as_read_u64(in);
-    message->append.commit = as_read_u64(in);
-    message->append.round = as_read_u64(in);
+    message->append.prev_index = take_number(in);
+    message->append.prev_term = take_number(in);
+    message->append.commit = take_number(in);
+    message->append.round = take_number(in);
     message->append.voter = take_bool(in);
     message->append.count = as_read_u32(in);
     message->append.entries = as_read_bytes32(in);
@@ -230,8 +240,8 @@ static void take_snapshot(struct as_reader *in, struct raft_message *message)
 {
     struct raft_members members;
 
-    message->snapshot.index = as_read_u64(in);
-    message->snapshot.snapshot_term = as_read_u64(in);
+    message->snapshot.index = take_number(in);
+    message->snapshot.snapshot_term = take_number(in);
     message->snapshot.time_ms = as_read_i64(in);
     message->snapshot.chunk = as_read_u32(in);
     message->snapshot.last = take_bool(in);
@@ -251,8 +261,8 @@ static void take_body(struct as_reader *in, struct raft_message *message)
     switch (message->type) {
     case RAFT_PRE_VOTE:
     case RAFT_VOTE:
-        message->vote.last_index = as_read_u64(in);
-        message->vote.last_term = as_read_u64(in);
+        message->vote.last_index = take_number(in);
+        message->vote.last_term = take_number(in);
         message->vote.transfer = take_bool(in);
         break;
     case RAFT_PRE_VOTE_REPLY:
@@ -263,20 +273,20 @@ static void take_body(struct as_reader *in, struct raft_message *message)
         take_append(in, message);
         break;
     case RAFT_ACK:
-        message->ack.match = as_read_u64(in);
-        message->ack.round = as_read_u64(in);
+        message->ack.match = take_number(in);
+        message->ack.round = take_number(in);
         break;
     case RAFT_REJECT:
-        message->reject.prev_index = as_read_u64(in);
-        message->reject.hint_index = as_read_u64(in);
-        message->reject.hint_term = as_read_u64(in);
-        message->reject.round = as_read_u64(in);
+        message->reject.prev_index = take_number(in);
+        message->reject.hint_index = take_number(in);
+        message->reject.hint_term = take_number(in);
+        message->reject.round = take_number(in);
         break;
     case RAFT_SNAPSHOT:
         take_snapshot(in, message);
         break;
     case RAFT_SNAPSHOT_REPLY:
-        message->snapshot_reply.index = as_read_u64(in);
+        message->snapshot_reply.index = take_number(in);
         message->snapshot_reply.chunk = as_read_u32(in);
         break;
     case RAFT_TIMEOUT_NOW:
@@ -296,7 +306,7 @@ as_err raft_message_take(struct as_bytes bytes, struct raft_message *ret_message
     if (bytes.len > RAFT_MESSAGE_BYTES_MAX || type >= RAFT_MESSAGE_COUNT)
         return AS_ERR_MALFORMED;
     message.type = (enum raft_message_type)type;
-    message.term = as_read_u64(&in);
+    message.term = take_number(&in);
     take_body(&in, &message);
     if (!as_reader_done(&in))
         return AS_ERR_MALFORMED;

@@ -68,6 +68,9 @@ static void draw_rates(void)
         rates->deliver = 2 + (unsigned)below(8);
         rates->pace = (as_time)(1000 + below(12000)) * AS_US;
         rates->propose = 30;
+        rates->tiny = chance(60);
+        if (chance(50)) /* nothing else: more of it */
+            rates->member = rates->snapshot = rates->read = rates->refuse = rates->twice = 0;
     }
     world.founders = chance(50) ? 3 : 5;
 }
@@ -220,7 +223,7 @@ static void storm(void)
     if (!node)
         return;
     raft_look(node->raft, &status);
-    if (status.role != RAFT_LEADER)
+    if (status.role != RAFT_LEADER || (status.ready && chance(50)))
         return;
     memset(world.cut, 0, sizeof(world.cut));
     for (int i = 0; i < NODES; i++)

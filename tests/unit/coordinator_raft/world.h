@@ -99,6 +99,7 @@ struct rates { /* swarm: drawn by the seed; in percent unless said otherwise */
     unsigned deliver, sync;
     bool small;
     unsigned storm;
+    bool tiny; /* one entry in a message */
 };
 
 static struct world {
@@ -571,7 +572,7 @@ static struct raft_config config_of(const struct node *node)
 {
     struct raft_config config = {.id = node->id, .seed = below(UINT64_MAX), .page_bytes = 4096};
 
-    config.message_bytes = world.rates.small ? 300 : 3000;
+    config.message_bytes = world.rates.tiny ? 1 : world.rates.small ? 300 : 3000;
     config.window_entries = world.rates.small ? 4 : 1000;
     config.window_bytes = world.rates.small ? 1000 : 100000;
     config.tail_keep_bytes = world.rates.small ? 200 : 3000;
