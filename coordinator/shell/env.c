@@ -55,10 +55,11 @@ static void on_beat(void *ctx)
     node_on_timer(env->node);
 }
 
-/* --- Connections of agents --- */
+/* --- Connections of agents and nodes --- */
 
 static void env_net_dial(struct as_env *env, uint64_t connection, const char *address)
 {
+    env->stirred = true;
     net_dial(env->net, connection, address);
 }
 
@@ -85,8 +86,9 @@ static void on_accepted(void *ctx, uint64_t connection, const char *peer)
 
 static void on_connected(void *ctx, uint64_t connection)
 {
-    (void)ctx;
-    (void)connection; /* a lone node dials nobody */
+    struct as_env *env = ctx;
+
+    node_on_connected(env->node, connection);
 }
 
 static void on_bytes(void *ctx, uint64_t connection, struct as_bytes bytes)
@@ -188,6 +190,22 @@ static void env_client_reply(struct as_env *env, uint64_t client, const struct a
         api_reply(env->api, client, reply);
 }
 
+/* The API does not take requests from other nodes yet: an empty answer, which it reads as 503. */
+static void env_forwarded(struct as_env *env, uint64_t forward, struct as_bytes request)
+{
+    (void)request;
+    env->stirred = true;
+    node_forward_reply(env->node, forward, (struct as_bytes){NULL, 0});
+}
+
+static void env_forward_done(struct as_env *env, uint64_t client, as_err err, struct as_bytes reply)
+{
+    (void)env;
+    (void)client;
+    (void)err;
+    (void)reply; /* nor does it pass any on */
+}
+
 static void env_pg_start(struct as_env *env, const struct as_pg_op *op)
 {
     (void)env;
@@ -225,6 +243,8 @@ const struct as_env_ops shell_env_ops = {
     .net_close = env_net_close,
     .disk_start = env_disk_start,
     .client_reply = env_client_reply,
+    .forwarded = env_forwarded,
+    .forward_done = env_forward_done,
     .pg_start = env_pg_start,
     .pg_cancel = env_pg_cancel,
     .trace = env_trace,

@@ -8,6 +8,7 @@
 #include "coordinator/shell/local.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "assent/alloc.h"
 #include "assent/limits.h"
@@ -182,8 +183,8 @@ void local_turn_end(struct local *local)
 /* --- Opening and closing --- */
 
 as_err local_open(struct local **ret_local, uv_loop_t *loop, struct node *node, const char *cluster,
-                  const char *name, const struct host_participants *participants,
-                  void (*fatal)(const char *why))
+                  const char *name, const struct raft_members *others,
+                  const struct host_participants *participants, void (*fatal)(const char *why))
 {
     struct local *local = as_alloc_zero(1, sizeof(*local));
     struct agent_config config = {.node_count = 1};
@@ -195,6 +196,10 @@ as_err local_open(struct local **ret_local, uv_loop_t *loop, struct node *node, 
     snprintf(config.cluster, sizeof(config.cluster), "%s", cluster);
     snprintf(config.name, sizeof(config.name), "%s", name);
     snprintf(config.nodes[0], sizeof(config.nodes[0]), "%s", HOST_LINK_ADDRESS);
+    AS_ASSERT(others->count < AGENT_NODES_MAX);
+    for (uint32_t i = 0; i < others->count; i++)
+        memcpy(config.nodes[config.node_count++], others->list[i].address,
+               sizeof(others->list[i].address));
     local->node = node;
     local->node_number_next = UINT64_MAX;
     as_buf_init(&local->at_node.to, AS_SEND_QUEUE_BYTES_MAX);

@@ -16,6 +16,7 @@ static const char help[] =
     "\n"
     "  assentd --config FILE               run\n"
     "  assentd --config FILE --bootstrap   make a new cluster's data directory, then run\n"
+    "  assentd --config FILE --join        the same for a node that a running cluster takes in\n"
     "  assentd --config FILE --check-config\n"
     "  assentd --help | --version\n"
     "\n"
@@ -24,6 +25,12 @@ static const char help[] =
     "  [node]\n"
     "  cluster = demo\n"
     "  data_dir = /var/lib/assent\n"
+    "\n"
+    "In each of three nodes of one cluster, with another id, too:\n"
+    "\n"
+    "  [cluster]\n"
+    "  nodes = 1=10.0.0.1:7481, 2=10.0.0.2:7481, 3=10.0.0.3:7481\n"
+    "  incarnation = 16 hex digits, drawn once: openssl rand -hex 8\n"
     "\n"
     "Databases are served by assent-agent; or, without another process, by assentd itself:\n"
     "\n"
@@ -34,7 +41,7 @@ static const char help[] =
     "Exit codes: 0 stopped when asked, 1 could not start, 2 wrong arguments or configuration,\n"
     "70 the decision log failed: look at its disk before you start again.\n";
 
-static int run(const struct settings *settings, bool bootstrap)
+static int run(const struct settings *settings, enum shell_start start)
 {
     struct shell *shell = NULL;
     char error[2048];
@@ -43,7 +50,7 @@ static int run(const struct settings *settings, bool bootstrap)
     say_level_set((enum as_trace_level)settings->log_level);
     mallopt(M_ARENA_MAX, 1);  /* only the loop's thread allocates */
     signal(SIGXFSZ, SIG_IGN); /* a limit on file size is a full disk, not a death */
-    err = shell_open(&shell, settings, bootstrap, error);
+    err = shell_open(&shell, settings, start, error);
     if (err)
         say(AS_TRACE_ALARM, "cannot_start", "why", error, NULL);
     else
@@ -56,9 +63,9 @@ static int run(const struct settings *settings, bool bootstrap)
 
 int main(int argc, char **argv)
 {
-    bool bootstrap = false, check_config = false;
-    const struct arguments_switch switches[] = {{"--bootstrap", &bootstrap},
-                                                {"--check-config", &check_config}};
+    bool bootstrap = false, join = false, check_config = false;
+    const struct arguments_switch switches[] = {
+        {"--bootstrap", &bootstrap}, {"--join", &join}, {"--check-config", &check_config}};
     const struct arguments arguments = {"assentd", help, AS_VERSION, switches,
                                         AS_COUNT_OF(switches)};
     struct settings settings;
@@ -74,6 +81,10 @@ int main(int argc, char **argv)
     case ARGUMENTS_RUN:
         break;
     }
+    if (bootstrap && join) {
+        fprintf(stderr, "assentd: --bootstrap founds a cluster, --join enters one: not both\n");
+        return EXIT_USAGE;
+    }
     if (settings_read(config, &settings, error) != AS_OK) {
         fprintf(stderr, "assentd: %s\n", error);
         code = EXIT_USAGE;
@@ -81,7 +92,7 @@ int main(int argc, char **argv)
         printf("%s: good\n", config);
         code = EXIT_FINE;
     } else {
-        code = run(&settings, bootstrap);
+        code = run(&settings, bootstrap ? SHELL_BOOTSTRAP : join ? SHELL_JOIN : SHELL_START);
     }
     settings_close(&settings);
     return code;

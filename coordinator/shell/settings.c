@@ -42,6 +42,11 @@ static const struct config_key keys[] = {
     NUMBER("api", body_bytes_max, 1024, 3u << 20),
     NUMBER("api", idle_timeout_s, 1, 86400),
     TEXT("agents", "listen", agents_listen, .required = false),
+    TEXT("cluster", "nodes", cluster_nodes, .required = false),
+    TEXT("cluster", "incarnation", cluster_incarnation, .required = false),
+    NUMBER("cluster", heartbeat_ms, 0, 10000),
+    NUMBER("cluster", election_min_ms, 0, 60000),
+    NUMBER("cluster", election_max_ms, 0, 120000),
     NUMBER("log", segment_kib, AS_SEGMENT_BYTES_MIN >> 10, 1u << 20),
     NUMBER("log", snapshot_kib, 16, 64u << 20),
     NUMBER("log", mark_ms, 1, 10000),
@@ -103,7 +108,56 @@ static as_err check_address(const struct settings *settings, const char *path, c
     return refuse(ret_error, path, why);
 }
 
-static as_err check(const struct settings *settings, const char *path, char *ret_error)
+/* Too short, and every hiccup of the network is an election; see raft.h for the defaults. */
+static const char *check_timeouts(const struct settings *settings)
+{
+    uint64_t heartbeat = settings->heartbeat_ms ? settings->heartbeat_ms : 30;
+    uint64_t least = settings->election_min_ms ? settings->election_min_ms : 150;
+    uint64_t most = settings->election_max_ms ? settings->election_max_ms : 300;
+
+    if (least < 3 * heartbeat)
+        return "election_min_ms (150) must be at least three times heartbeat_ms (30): one lost "
+               "heartbeat is no reason for an election";
+    if (most < least + least / 2)
+        return "election_max_ms (300) must be at least one and a half times election_min_ms (150): "
+               "else nodes stand for election at the same time";
+    return NULL;
+}
+
+/* Fills in what [cluster] says: members, incarnation, origin. */
+static as_err check_cluster(struct settings *settings, const char *path, char *ret_error)
+{
+    bool given = settings->cluster_nodes[0] || settings->cluster_incarnation[0];
+    const char *wrong = check_timeouts(settings);
+    char why[400];
+
+    if (wrong) {
+        snprintf(why, sizeof(why), "[cluster] %s", wrong);
+        return refuse(ret_error, path, why);
+    }
+    if (!given)
+        return AS_OK;
+    snprintf(why, sizeof(why), "[cluster] ");
+    if (members_read(settings->cluster_nodes, &settings->members, why + strlen(why)))
+        return refuse(ret_error, path, why);
+    settings->origin =
+        raft_member_find(&settings->members, settings->id) ? SETTINGS_FOUNDER : SETTINGS_JOINS;
+    if (settings->origin == SETTINGS_JOINS && settings->members.count == RAFT_MEMBERS_MAX)
+        return refuse(ret_error, path, "[cluster] nodes: with this node it would be one too many");
+    if (settings->cluster_incarnation[0]) {
+        if (members_incarnation(settings->cluster_incarnation, &settings->incarnation))
+            return refuse(ret_error, path,
+                          "[cluster] incarnation must be 16 hex digits, not all of them 0");
+    } else if (settings->origin == SETTINGS_JOINS || settings->members.count > 1) {
+        return refuse(ret_error, path,
+                      "[cluster] incarnation is missing: 16 hex digits, the same in the file of "
+                      "every node; for a new cluster draw them once (openssl rand -hex 8), for a "
+                      "running one `assent cluster status` tells them");
+    }
+    return AS_OK;
+}
+
+static as_err check(struct settings *settings, const char *path, char *ret_error)
 {
     as_err err;
 
@@ -116,6 +170,8 @@ static as_err check(const struct settings *settings, const char *path, char *ret
     err = check_address(settings, path, "api", settings->api_listen, ret_error);
     if (!err)
         err = check_address(settings, path, "agents", settings->agents_listen, ret_error);
+    if (!err)
+        err = check_cluster(settings, path, ret_error);
     if (!err)
         err = host_participants_check(&settings->participants, path, ret_error);
     return err;
@@ -145,6 +201,7 @@ void settings_node(const struct settings *settings, struct node_config *ret)
     memset(ret, 0, sizeof(*ret));
     memcpy(ret->log.cluster, settings->cluster, sizeof(ret->log.cluster));
     ret->log.node = settings->id;
+    ret->log.incarnation = settings->incarnation;
     ret->log.segment_bytes = settings->segment_kib << 10;
     ret->log.mark_ms = (uint32_t)settings->mark_ms;
     ret->txn.undecided_max = (uint32_t)settings->undecided_max;
@@ -153,6 +210,12 @@ void settings_node(const struct settings *settings, struct node_config *ret)
     ret->txn.committed_bytes_max = (size_t)settings->committed_set_mib << 20;
     ret->txn.resend_first_ms = (uint32_t)settings->resend_first_ms;
     ret->txn.resend_max_ms = (uint32_t)settings->resend_max_ms;
+    ret->raft.heartbeat_ms = (uint32_t)settings->heartbeat_ms;
+    ret->raft.election_min_ms = (uint32_t)settings->election_min_ms;
+    ret->raft.election_max_ms = (uint32_t)settings->election_max_ms;
+    ret->joins = settings->origin == SETTINGS_JOINS;
+    if (!ret->joins)
+        ret->raft.members = settings->members;
     ret->snapshot_bytes = settings->snapshot_kib << 10;
 }
 

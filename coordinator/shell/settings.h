@@ -7,7 +7,16 @@
 #include "assent/limits.h"
 #include "coordinator/api/api.h"
 #include "coordinator/node/node.h"
+#include "coordinator/shell/members.h"
 #include "participant/host/participants.h"
+
+/* What a node is to its cluster. Told by the file alone, at every start: what the log does not hold
+ * yet cannot tell a node that founds its cluster from one that joins. */
+enum settings_origin {
+    SETTINGS_LONE,    /* no [cluster] */
+    SETTINGS_FOUNDER, /* `nodes` names it: --bootstrap */
+    SETTINGS_JOINS,   /* [cluster] does not: --join, then `assent cluster add` */
+};
 
 struct settings {
     /* [node] */
@@ -22,6 +31,12 @@ struct settings {
     uint64_t connections_max, body_bytes_max, idle_timeout_s;
     /* [agents] */
     char agents_listen[256];
+    /* [cluster] */
+    char cluster_nodes[MEMBERS_TEXT_MAX], cluster_incarnation[24];
+    uint64_t heartbeat_ms, election_min_ms, election_max_ms; /* 0: raft.h's */
+    struct raft_members members;                             /* read from cluster_nodes */
+    uint64_t incarnation;                                    /* 0: not given */
+    enum settings_origin origin;
     /* [log] */
     uint64_t segment_kib, snapshot_kib, mark_ms;
     int sync_in_place; /* 0: auto, 1: never */

@@ -21,15 +21,40 @@
 
 /* --- Opening --- */
 
+static const char no_log[] =
+    "no decision log here. The first start of a new cluster needs --bootstrap. A node that lost "
+    "its "
+    "log must not come back under its id: remove it (assent cluster remove), give it a new one, "
+    "start it with --join and add that (assent cluster add)";
+
 static as_err fail(char *ret_error, as_err err, const char *what, const char *detail)
 {
     snprintf(ret_error, ERROR_BYTES, "%.1000s%s%.1000s", what, detail[0] ? ": " : "", detail);
     return err;
 }
 
+/* What was asked for must be what the file says this node is. */
+static as_err check_start(const struct settings *settings, enum shell_start start, char *ret_error)
+{
+    bool joins = settings->origin == SETTINGS_JOINS;
+
+    if (start == SHELL_BOOTSTRAP && joins)
+        return fail(ret_error, AS_ERR_INVALID,
+                    "--bootstrap is for the nodes that [cluster] nodes names, and this one is not "
+                    "among them: name it there, or let it join a running cluster with --join",
+                    "");
+    if (start == SHELL_JOIN && !joins)
+        return fail(ret_error, AS_ERR_INVALID,
+                    "--join is for a node that a running cluster takes in: give it a new [node] "
+                    "id, the cluster's [cluster] incarnation, and, in [cluster] nodes, none or "
+                    "only the other nodes",
+                    "");
+    return AS_OK;
+}
+
 /* A directory without a log is never filled in silence: a wiped node would then vote anew
  * (protocol.md). */
-static as_err bootstrap_log(struct shell *shell, const struct log_config *config, char *ret_error)
+static as_err make_log(struct shell *shell, const struct log_config *config, char *ret_error)
 {
     struct log_config made = *config;
     struct as_disk door = disk_door(shell->env.disk);
@@ -44,28 +69,44 @@ static as_err bootstrap_log(struct shell *shell, const struct log_config *config
     err = log_bootstrap(&made, &door);
     if (err == AS_ERR_EXISTS)
         return fail(ret_error, err, shell->settings.data_dir,
-                    "there is a decision log here already; start without --bootstrap");
+                    "there is a decision log here already; start without --bootstrap and --join");
     if (err)
         return fail(ret_error, err, "cannot make the decision log", as_err_text(err));
     snprintf(incarnation, sizeof(incarnation), "%016" PRIx64, made.incarnation);
-    say(AS_TRACE_INFO, "bootstrapped", "cluster", made.cluster, "incarnation", incarnation,
-        "data_dir", shell->settings.data_dir, NULL);
+    say(AS_TRACE_INFO, shell->settings.origin == SETTINGS_JOINS ? "joining" : "bootstrapped",
+        "cluster", made.cluster, "incarnation", incarnation, "data_dir", shell->settings.data_dir,
+        NULL);
     return AS_OK;
 }
 
-static as_err open_disk(struct shell *shell, bool bootstrap, char *ret_error)
+static as_err open_disk(struct shell *shell, enum shell_start start, char *ret_error)
 {
-    enum disk_mode mode = bootstrap ? DISK_MAKE : DISK_WRITE;
+    enum disk_mode mode = start == SHELL_START ? DISK_WRITE : DISK_MAKE;
     char why[512];
     as_err err = disk_open(&shell->env.disk, shell->settings.data_dir, mode, why);
 
-    if (err == AS_ERR_NOTFOUND && !bootstrap)
-        return fail(ret_error, err, shell->settings.data_dir,
-                    "no such directory; the first start of a new cluster needs --bootstrap");
+    if (err == AS_ERR_NOTFOUND && start == SHELL_START)
+        return fail(ret_error, err, shell->settings.data_dir, no_log);
     return err ? fail(ret_error, err, why, "") : AS_OK;
 }
 
-static as_err open_node(struct shell *shell, bool bootstrap, struct log_report *ret_report,
+/*
+ * An empty log does not tell whose it is: that of a node of several, which must not lead alone
+ * because its [cluster] was lost on the way, or that of a lone node which died in its first moment.
+ */
+static as_err check_alone(const struct settings *settings, enum shell_start start,
+                          const struct log_report *report, char *ret_error)
+{
+    if (start != SHELL_START || settings->origin != SETTINGS_LONE || report->snapshot_index != 0 ||
+        report->first_index != 0)
+        return AS_OK;
+    return fail(ret_error, AS_ERR_INVALID, settings->data_dir,
+                "the decision log here is empty still. If this node is one of several, its "
+                "[cluster] section is missing. If it is the only one, it died in its first moment, "
+                "and nothing is lost: remove the directory and start with --bootstrap");
+}
+
+static as_err open_node(struct shell *shell, enum shell_start start, struct log_report *ret_report,
                         char *ret_error)
 {
     struct node_config config;
@@ -73,18 +114,17 @@ static as_err open_node(struct shell *shell, bool bootstrap, struct log_report *
     as_err err = AS_OK;
 
     settings_node(&shell->settings, &config);
-    if (bootstrap)
-        err = bootstrap_log(shell, &config.log, ret_error);
+    if (start != SHELL_START)
+        err = make_log(shell, &config.log, ret_error);
     if (err)
         return err;
     err = node_open(&shell->env.node, &config, &door, &shell->env, &shell_env_ops, ret_report);
     if (err == AS_ERR_NOTFOUND)
-        return fail(ret_error, err, shell->settings.data_dir,
-                    "no decision log here; the first start of a new cluster needs --bootstrap");
+        return fail(ret_error, err, shell->settings.data_dir, no_log);
     if (err)
         return fail(ret_error, err, "the decision log does not open",
                     ret_report->detail[0] ? ret_report->detail : as_err_text(err));
-    return AS_OK;
+    return check_alone(&shell->settings, start, ret_report, ret_error);
 }
 
 static as_err open_net(struct shell *shell, uint16_t *ret_agents_port, uint16_t *ret_api_port,
@@ -115,14 +155,20 @@ static as_err open_net(struct shell *shell, uint16_t *ret_agents_port, uint16_t 
 static as_err open_local(struct shell *shell, char *ret_error)
 {
     const struct settings *settings = &shell->settings;
+    struct raft_members others;
     char name[32];
     as_err err;
 
     if (settings->participants.count == 0)
         return AS_OK;
     snprintf(name, sizeof(name), "node %" PRIu64, settings->id);
+    others = settings->members;
+    for (uint32_t i = 0; i < others.count; i++) {
+        if (others.list[i].id == settings->id)
+            others.list[i--] = others.list[--others.count];
+    }
     err = local_open(&shell->env.local, &shell->env.loop, shell->env.node, settings->cluster, name,
-                     &settings->participants, env_end_process);
+                     &others, &settings->participants, env_end_process);
     return err ? fail(ret_error, err, "cannot serve the participants", as_err_text(err)) : AS_OK;
 }
 
@@ -186,7 +232,7 @@ static as_err open_handles(struct shell *shell)
     return AS_OK;
 }
 
-as_err shell_open(struct shell **ret_shell, const struct settings *settings, bool bootstrap,
+as_err shell_open(struct shell **ret_shell, const struct settings *settings, enum shell_start start,
                   char ret_error[2048])
 {
     struct shell *shell = as_alloc_zero(1, sizeof(*shell));
@@ -201,9 +247,11 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings, boo
     shell->settings = *settings;
     shell->env.sync_in_place = settings->sync_in_place == 0;
     *ret_shell = shell;
-    err = open_disk(shell, bootstrap, ret_error);
+    err = check_start(settings, start, ret_error);
     if (!err)
-        err = open_node(shell, bootstrap, &report, ret_error);
+        err = open_disk(shell, start, ret_error);
+    if (!err)
+        err = open_node(shell, start, &report, ret_error);
     if (!err)
         err = open_net(shell, &agents_port, &api_port, ret_error);
     if (!err)

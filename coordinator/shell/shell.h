@@ -9,11 +9,16 @@
 
 struct shell;
 
-/*
- * Opens the data directory and the log, listens, and begins a new term. `bootstrap` makes directory
- * and log of a new cluster first. On failure ret_error is for people.
- */
-as_err shell_open(struct shell **ret_shell, const struct settings *settings, bool bootstrap,
+/* A first start makes the data directory and an empty log; it refuses where there is one. */
+enum shell_start {
+    SHELL_START,     /* with the log that is there */
+    SHELL_BOOTSTRAP, /* first, of a node that founds its cluster */
+    SHELL_JOIN,      /* first, of a node that a running cluster takes in */
+};
+
+/* Opens the data directory and the log, listens, and starts the node. On failure ret_error is for
+ * people. */
+as_err shell_open(struct shell **ret_shell, const struct settings *settings, enum shell_start start,
                   char ret_error[2048]) AS_MUSTCHECK;
 /* Until SIGTERM or SIGINT, then until what is under way is done or drain_ms have passed. */
 void shell_run(struct shell *shell);
