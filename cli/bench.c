@@ -197,7 +197,7 @@ static bool has_come_to_rest(void *ctx)
 /* Of the coordinator of a sandbox that has served nothing yet. */
 static bool measure_idle(struct bench *bench, cJSON *result)
 {
-    struct resting resting = {.pid = bench->sandbox.node.pid, .since = clock_now()};
+    struct resting resting = {.pid = bench->sandbox.nodes[0].process.pid, .since = clock_now()};
     enum loop_end end = loop_wait(&bench->loop, has_come_to_rest, &resting, 20000, 100);
     char text[32];
 

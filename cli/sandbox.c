@@ -33,73 +33,45 @@ static void progress(const struct sandbox *sandbox, const char *format, ...)
 
 /* --- The daemons --- */
 
-/* One of our programs with its config, run by --wrap's command if there is one. */
-static bool daemon_start(struct sandbox *sandbox, struct process *process, const char *name,
-                         const char *config_name, bool bootstrap, const struct option_list *env)
+bool sandbox_daemon_start(struct sandbox *sandbox, struct process *process, const char *program,
+                          const char *argument, const struct option_list *env)
 {
-    char program[450], config[256], wrap[600];
-    const char *argv[] = {
-        "/bin/sh", "-c", wrap, program, "--config", config, bootstrap ? "--bootstrap" : NULL, NULL};
+    char path[450], config[256], wrap[600];
+    const char *argv[] = {"/bin/sh", "-c", wrap, path, "--config", config, argument, NULL};
     struct process_spec spec = {sandbox->options.wrap ? argv : argv + 3, NULL, SIGKILL, env};
 
-    (void)text_format(program, sizeof(program), "%s/%s", sandbox->binaries, name);
-    (void)text_format(config, sizeof(config), "%s/etc/%s.ini", sandbox->dir, config_name);
+    (void)text_format(path, sizeof(path), "%s/%s", sandbox->binaries, program);
+    (void)text_format(config, sizeof(config), "%s/etc/%s.ini", sandbox->dir, process->name);
     if (sandbox->options.wrap &&
         !text_format(wrap, sizeof(wrap), "exec %s \"$0\" \"$@\"", sandbox->options.wrap))
         return sandbox_fail(sandbox, "--wrap: the command is too long");
     return process_start(sandbox->loop, process, &spec, sandbox->error);
 }
 
-static bool node_start(struct sandbox *sandbox, bool bootstrap, const struct option_list *env)
-{
-    return daemon_start(sandbox, &sandbox->node, "assentd", "node-1", bootstrap, env);
-}
-
 static bool agent_start(struct sandbox *sandbox, struct database *database,
                         const struct option_list *env)
 {
-    return daemon_start(sandbox, &database->agent, "assent-agent", database->agent.name, false,
-                        env);
-}
-
-/* Whose life a participant depends on. */
-static struct process *serving(struct sandbox *sandbox, struct database *database)
-{
-    return sandbox->options.no_agents ? &sandbox->node : &database->agent;
+    return sandbox_daemon_start(sandbox, &database->agent, "assent-agent", NULL, env);
 }
 
 struct readiness {
-    struct sandbox *sandbox;
-    struct process *process; /* gives up when it has ended */
-    const struct database
-        *database; /* whose participant must be up; NULL: the node must be ready */
+    const struct process *process;
+    bool (*ready)(void *ctx);
+    void *ctx;
 };
 
-static bool is_ready(void *ctx)
+static bool is_ready_or_ended(void *ctx)
 {
     const struct readiness *wanted = ctx;
-    struct rest_reply reply;
-    char path[64] = "/readyz", error[256];
-    bool ready;
 
-    if (!wanted->process->alive)
-        return true;
-    if (wanted->database)
-        (void)text_format(path, sizeof(path), "/v1/participants/%s", wanted->database->participant);
-    if (!rest_call(wanted->sandbox->api, path, NULL, 1000, &reply, error))
-        return false;
-    ready = reply.status == 200 &&
-            (!wanted->database || strcmp(json_text(reply.json, "state", ""), "up") == 0);
-    rest_reply_close(&reply);
-    return ready;
+    return !wanted->process->alive || wanted->ready(wanted->ctx);
 }
 
-/* Waits for the node (database NULL) or for a participant, which `process` is to bring. */
-static bool ready_wait(struct sandbox *sandbox, struct process *process,
-                       const struct database *database)
+bool sandbox_wait_ready(struct sandbox *sandbox, struct process *process, bool (*ready)(void *ctx),
+                        void *ctx)
 {
-    struct readiness wanted = {sandbox, process, database};
-    enum loop_end end = loop_wait(sandbox->loop, is_ready, &wanted, SANDBOX_READY_MS, 10);
+    struct readiness wanted = {process, ready, ctx};
+    enum loop_end end = loop_wait(sandbox->loop, is_ready_or_ended, &wanted, SANDBOX_READY_MS, 10);
     char how[64];
 
     if (end == LOOP_MET && process->alive)
@@ -114,49 +86,51 @@ static bool ready_wait(struct sandbox *sandbox, struct process *process,
     return sandbox_fail(sandbox, "%s ended before it was ready: %s", process->name, how);
 }
 
+struct awaited {
+    const struct sandbox *sandbox;
+    const struct database *database;
+};
+
+static bool is_up(void *ctx)
+{
+    const struct awaited *awaited = ctx;
+
+    return nodes_see_participant(awaited->sandbox, awaited->database);
+}
+
+/* Whose life a participant depends on. */
+static struct process *serving(struct sandbox *sandbox, struct database *database)
+{
+    return sandbox->options.no_agents ? &sandbox->nodes[0].process : &database->agent;
+}
+
 /*
- * After a restart: the participant comes back by itself, if its agent, its database and the node
+ * After a restart: the participant comes back by itself, if its agent, its database and the nodes
  * all can. A test may have one of them stand still, so this is no condition.
  */
 static bool participant_wait(struct sandbox *sandbox, const struct process *process,
-                             struct database *database)
+                             const struct database *database)
 {
-    struct process *server = serving(sandbox, database);
-    struct readiness wanted = {sandbox, server, database};
+    struct awaited awaited = {sandbox, database};
 
-    if (sandbox->node.alive && server->alive && (sandbox->options.null || database->server.alive))
-        (void)loop_wait(sandbox->loop, is_ready, &wanted, RETURN_MS, 10);
+    if ((sandbox->options.null || database->server.alive) &&
+        (sandbox->options.no_agents || database->agent.alive) && sandbox_leader(sandbox) >= 0)
+        (void)loop_wait(sandbox->loop, is_up, &awaited, RETURN_MS, 10);
     return process->alive ? true : sandbox_fail(sandbox, "%s ended again", process->name);
-}
-
-static bool node_first_start(struct sandbox *sandbox)
-{
-    /* Twice: somebody may have taken the port between our look and its bind. */
-    for (int attempt = 0; attempt < 2; attempt++) {
-        if (!sandbox_pick_ports(sandbox) || !sandbox_write_configs(sandbox) ||
-            !node_start(sandbox, true, NULL))
-            return false;
-        if (ready_wait(sandbox, &sandbox->node, NULL))
-            return true;
-        if (sandbox->node.alive || sandbox->node.exit_status != 1 || sandbox->loop->interrupted ||
-            attempt)
-            return false;
-        sandbox_node_dir_clear(sandbox);
-    }
-    return false;
 }
 
 static bool daemons_start(struct sandbox *sandbox)
 {
-    if (!node_first_start(sandbox))
+    if (!nodes_start(sandbox))
         return false;
     for (size_t i = 0; i < sandbox->count && !sandbox->options.no_agents; i++)
         if (!agent_start(sandbox, &sandbox->databases[i], NULL))
             return false;
     for (size_t i = 0; i < sandbox->count; i++) {
         struct database *database = &sandbox->databases[i];
+        struct awaited awaited = {sandbox, database};
 
-        if (!ready_wait(sandbox, serving(sandbox, database), database))
+        if (!sandbox_wait_ready(sandbox, serving(sandbox, database), is_up, &awaited))
             return false;
     }
     return true;
@@ -188,10 +162,9 @@ static bool start_steps(struct sandbox *sandbox)
             return false;
     }
     if (!sandbox->options.databases_only) {
-        if (sandbox->options.no_agents)
-            progress(sandbox, "starting the coordinator");
-        else
-            progress(sandbox, "starting the coordinator and %zu agents", sandbox->count);
+        progress(sandbox, "starting %zu coordinator node%s and %zu agents", sandbox->node_count,
+                 sandbox->node_count > 1 ? "s" : "",
+                 sandbox->options.no_agents ? 0 : sandbox->count);
         if (!daemons_start(sandbox))
             return false;
     }
@@ -204,6 +177,7 @@ bool sandbox_start(struct sandbox *sandbox, struct loop *loop,
 {
     *sandbox = (struct sandbox){.loop = loop, .options = *options};
     sandbox->count = (size_t)options->databases;
+    sandbox->node_count = options->nodes ? (size_t)options->nodes : 1;
     environment_clean();
     (void)umask(022);
     /* Backends of a killed server become our children, so that we can tell when they are gone. */
@@ -250,15 +224,17 @@ void sandbox_stop(struct sandbox *sandbox)
 {
     struct process *agents[SANDBOX_DATABASES_MAX + 1] = {NULL};
     struct process *servers[SANDBOX_DATABASES_MAX + 1] = {NULL};
-    struct process *node[2] = {&sandbox->node, NULL};
+    struct process *nodes[SANDBOX_NODES_MAX + 1] = {NULL};
 
+    for (size_t i = 0; i < sandbox->node_count; i++)
+        nodes[i] = &sandbox->nodes[i].process;
     for (size_t i = 0; i < sandbox->count; i++) {
         agents[i] = &sandbox->databases[i].agent;
         servers[i] = &sandbox->databases[i].server;
     }
     sandbox->loop->stopping = true;
     stop_some(sandbox, agents, SIGTERM);
-    stop_some(sandbox, node, SIGTERM);
+    stop_some(sandbox, nodes, SIGTERM);
     stop_some(sandbox, servers, SIGINT); /* fast shutdown */
     sandbox->loop->stopping = false;
     sandbox_dir_remove(sandbox);
@@ -268,24 +244,33 @@ void sandbox_stop(struct sandbox *sandbox)
 
 enum process_kind { KIND_NONE, KIND_NODE, KIND_AGENT, KIND_DATABASE };
 
-static enum process_kind process_find(struct sandbox *sandbox, const char *name,
-                                      struct process **ret_process, struct database **ret_database)
+struct found {
+    enum process_kind kind;
+    struct process *process;
+    struct node *node;         /* KIND_NODE */
+    struct database *database; /* KIND_AGENT, KIND_DATABASE */
+};
+
+static struct found process_find(struct sandbox *sandbox, const char *name)
 {
-    *ret_database = NULL;
-    *ret_process = &sandbox->node;
-    if (strcmp(name, sandbox->node.name) == 0)
-        return sandbox->options.databases_only ? KIND_NONE : KIND_NODE;
-    for (size_t i = 0; i < sandbox->count; i++) {
-        *ret_database = &sandbox->databases[i];
-        *ret_process = &sandbox->databases[i].agent;
-        if (strcmp(name, (*ret_process)->name) == 0)
-            return sandbox->options.databases_only || sandbox->options.no_agents ? KIND_NONE
-                                                                                 : KIND_AGENT;
-        *ret_process = &sandbox->databases[i].server;
-        if (strcmp(name, (*ret_process)->name) == 0)
-            return sandbox->options.null ? KIND_NONE : KIND_DATABASE;
+    const struct sandbox_options *options = &sandbox->options;
+
+    for (size_t i = 0; i < sandbox->node_count && !options->databases_only; i++) {
+        struct node *node = &sandbox->nodes[i];
+
+        if (strcmp(name, node->process.name) == 0)
+            return (struct found){KIND_NODE, &node->process, node, NULL};
     }
-    return KIND_NONE;
+    for (size_t i = 0; i < sandbox->count; i++) {
+        struct database *database = &sandbox->databases[i];
+
+        if (strcmp(name, database->agent.name) == 0 && !options->databases_only &&
+            !options->no_agents)
+            return (struct found){KIND_AGENT, &database->agent, NULL, database};
+        if (strcmp(name, database->server.name) == 0 && !options->null)
+            return (struct found){KIND_DATABASE, &database->server, NULL, database};
+    }
+    return (struct found){KIND_NONE, NULL, NULL, NULL};
 }
 
 static bool kill_found(struct sandbox *sandbox, struct process *process, char ret_error[512])
@@ -306,23 +291,24 @@ static bool not_found(const char *name, char ret_error[512])
 
 bool sandbox_kill(struct sandbox *sandbox, const char *name, char ret_error[512])
 {
-    struct process *process;
-    struct database *database;
+    struct found found = process_find(sandbox, name);
 
-    if (process_find(sandbox, name, &process, &database) == KIND_NONE)
-        return not_found(name, ret_error);
-    return kill_found(sandbox, process, ret_error);
+    return found.kind == KIND_NONE ? not_found(name, ret_error)
+                                   : kill_found(sandbox, found.process, ret_error);
 }
 
 static bool database_restart(struct sandbox *sandbox, struct database *database)
 {
-    struct process *known[2 * SANDBOX_DATABASES_MAX + 1] = {&sandbox->node};
+    struct process *known[SANDBOX_NODES_MAX + 2 * SANDBOX_DATABASES_MAX];
+    size_t count = 0;
 
+    for (size_t i = 0; i < sandbox->node_count; i++)
+        known[count++] = &sandbox->nodes[i].process;
     for (size_t i = 0; i < sandbox->count; i++) {
-        known[2 * i + 1] = &sandbox->databases[i].server;
-        known[2 * i + 2] = &sandbox->databases[i].agent;
+        known[count++] = &sandbox->databases[i].server;
+        known[count++] = &sandbox->databases[i].agent;
     }
-    process_reap_orphans(known, 2 * sandbox->count + 1);
+    process_reap_orphans(known, count);
     if (!database_server_start(sandbox, database) || !database_wait_ready(sandbox, database))
         return false;
     return participant_wait(sandbox, &database->server, database);
@@ -331,29 +317,27 @@ static bool database_restart(struct sandbox *sandbox, struct database *database)
 bool sandbox_restart(struct sandbox *sandbox, const char *name, const struct option_list *env,
                      char ret_error[512])
 {
-    struct process *process;
-    struct database *database;
-    enum process_kind kind = process_find(sandbox, name, &process, &database);
+    struct found found = process_find(sandbox, name);
     bool started = false;
 
-    if (kind == KIND_NONE)
+    if (found.kind == KIND_NONE)
         return not_found(name, ret_error);
-    if (process->alive && !kill_found(sandbox, process, ret_error))
+    if (found.process->alive && !kill_found(sandbox, found.process, ret_error))
         return false;
     sandbox->failed = NULL;
     sandbox->error[0] = 0;
-    switch (kind) {
+    switch (found.kind) {
     case KIND_NODE:
-        started = node_start(sandbox, false, env) && ready_wait(sandbox, process, NULL);
+        started = node_restart(sandbox, found.node, env);
         for (size_t i = 0; i < sandbox->count && started; i++)
-            started = participant_wait(sandbox, process, &sandbox->databases[i]);
+            started = participant_wait(sandbox, found.process, &sandbox->databases[i]);
         break;
     case KIND_AGENT:
-        started =
-            agent_start(sandbox, database, env) && participant_wait(sandbox, process, database);
+        started = agent_start(sandbox, found.database, env) &&
+                  participant_wait(sandbox, found.process, found.database);
         break;
     default:
-        started = database_restart(sandbox, database);
+        started = database_restart(sandbox, found.database);
     }
     if (!started)
         (void)snprintf(ret_error, 512, "%s", sandbox->error);
@@ -380,16 +364,22 @@ cJSON *sandbox_json(const struct sandbox *sandbox)
     cJSON *nodes = cJSON_AddArrayToObject(all, "nodes");
     cJSON *agents = cJSON_AddArrayToObject(all, "agents");
     cJSON *databases = cJSON_AddArrayToObject(all, "databases");
-    char path[256];
+    char text[64];
 
-    (void)text_format(path, sizeof(path), "%s/node-1", sandbox->dir);
-    cJSON_AddItemToArray(apis, cJSON_CreateString(sandbox->api));
-    one = cJSON_CreateObject();
-    cJSON_AddItemToArray(nodes, one);
-    cJSON_AddNumberToObject(one, "id", 1);
-    cJSON_AddNumberToObject(one, "pid", sandbox->node.alive ? sandbox->node.pid : 0);
-    cJSON_AddStringToObject(one, "api", sandbox->api);
-    cJSON_AddStringToObject(one, "dir", path);
+    for (size_t i = 0; i < sandbox->node_count; i++) {
+        const struct node *node = &sandbox->nodes[i];
+
+        cJSON_AddItemToArray(apis, cJSON_CreateString(node->api));
+        add_object(nodes, "name", node->process.name, &node->process, &one);
+        cJSON_AddNumberToObject(one, "id", (double)node->id);
+        cJSON_AddStringToObject(one, "api", node->api);
+        (void)text_format(text, sizeof(text), "127.0.0.1:%u", node->agents_port);
+        cJSON_AddStringToObject(one, "agents", text);
+        cJSON_AddStringToObject(one, "dir", node->dir);
+        cJSON_AddStringToObject(one, "log", node->process.log_path);
+    }
+    (void)text_format(text, sizeof(text), "%016llx", (unsigned long long)sandbox->incarnation);
+    cJSON_AddStringToObject(all, "incarnation", text);
     for (size_t i = 0; i < sandbox->count; i++) {
         const struct database *database = &sandbox->databases[i];
 
@@ -425,8 +415,8 @@ cJSON *sandbox_status_json(struct sandbox *sandbox)
     cJSON *all = sandbox_json(sandbox);
     cJSON *array = cJSON_AddArrayToObject(all, "processes");
 
-    if (!sandbox->options.databases_only)
-        status_add(array, &sandbox->node);
+    for (size_t i = 0; i < sandbox->node_count && !sandbox->options.databases_only; i++)
+        status_add(array, &sandbox->nodes[i].process);
     for (size_t i = 0; i < sandbox->count; i++) {
         if (!sandbox->options.databases_only && !sandbox->options.no_agents)
             status_add(array, &sandbox->databases[i].agent);

@@ -1,6 +1,6 @@
 /*
- * A sandbox: private PostgreSQL servers, an agent for each, one coordinator, all in one directory
- * and all children of this process. `assent sandbox` serves one until Ctrl-C; demo and bench make
+ * A sandbox: private PostgreSQL servers, an agent for each, one coordinator node or several, all in
+ * one directory and all children of this process. `assent sandbox` serves one until Ctrl-C; demo and bench make
  * their own.
  *
  *   DIR/database-bank_a/   a server's data          DIR/run/    unix sockets of the servers
@@ -19,21 +19,23 @@
 #include "cli/process.h"
 
 #define SANDBOX_DATABASES_MAX 26 /* bank_a to bank_z */
+#define SANDBOX_NODES_MAX 9      /* as many as a cluster may have */
 #define SANDBOX_DIR_LEN_MAX 80   /* a unix socket's path has 107 bytes at most */
 #define SANDBOX_READY_MS 60000
 
 struct sandbox_options {
     uint64_t databases;
+    uint64_t nodes;  /* 0: 1 */
     const char *dir; /* NULL: a temporary one, removed at the end unless `keep` */
     bool keep;
     bool null;                   /* no databases: agents that answer at once */
     bool databases_only;         /* no coordinator and no agents */
-    bool no_agents;              /* the coordinator serves the databases itself */
+    bool no_agents;              /* each node serves the databases itself */
     bool quiet;                  /* says nothing while it starts */
     uint64_t accounts;           /* in each database, numbered from 1 */
     uint64_t balance;            /* of each account; 0: BANK_BALANCE_START */
     uint64_t prepared_max;       /* max_prepared_transactions of each server; 0: 200 */
-    struct option_list settings; /* of the coordinator: "section.key=value" */
+    struct option_list settings; /* of every node: "section.key=value" */
     const char *wrap; /* a command that runs coordinator and agents, as valgrind does; NULL: none */
 };
 
@@ -46,6 +48,14 @@ struct database {
     struct process agent;
 };
 
+struct node {
+    uint64_t id; /* from 1 */
+    char dir[128];
+    uint16_t api_port, agents_port;
+    char api[64];
+    struct process process;
+};
+
 struct sandbox {
     struct loop *loop;
     struct sandbox_options options;
@@ -54,9 +64,10 @@ struct sandbox {
     char binaries[400];
     char postgres[256]; /* where initdb and postgres are */
     const char *user;   /* that servers run as; NULL: as we do */
-    uint16_t api_port, agents_port;
-    char api[64];
-    struct process node;
+    uint64_t incarnation;
+    char api[SANDBOX_NODES_MAX * 64]; /* of all nodes, with commas */
+    size_t node_count;
+    struct node nodes[SANDBOX_NODES_MAX];
     size_t count;
     struct database databases[SANDBOX_DATABASES_MAX];
     struct process *failed; /* the process whose log explains `error` */
@@ -76,6 +87,9 @@ bool sandbox_kill(struct sandbox *sandbox, const char *name, char ret_error[512]
 bool sandbox_restart(struct sandbox *sandbox, const char *name, const struct option_list *env,
                      char ret_error[512]);
 
+/* Its number in `nodes`, as the nodes tell by themselves; -1: nobody leads, or they do not agree. */
+int sandbox_leader(struct sandbox *sandbox);
+
 /* The object printed when ready; the caller deletes it. */
 cJSON *sandbox_json(const struct sandbox *sandbox);
 /* Name, pid and state of every process. */
@@ -86,7 +100,7 @@ bool sandbox_fail(struct sandbox *sandbox, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 bool sandbox_dir_make(struct sandbox *sandbox);
 void sandbox_dir_remove(struct sandbox *sandbox);
-void sandbox_node_dir_clear(struct sandbox *sandbox);
+void sandbox_node_dirs_clear(struct sandbox *sandbox);
 bool sandbox_find_programs(struct sandbox *sandbox);
 bool sandbox_pick_ports(struct sandbox *sandbox);
 /* DIR/etc/<name>.ini, all at once. */
@@ -94,6 +108,22 @@ bool sandbox_write_file(struct sandbox *sandbox, const char *path, const char *t
 bool sandbox_write_configs(struct sandbox *sandbox);
 void sandbox_process_name(struct sandbox *sandbox, struct process *process, const char *kind,
                           const char *name);
+
+/* --- sandbox.c --- */
+/* One of our programs with DIR/etc/<process name>.ini, run by --wrap's command if there is one. */
+bool sandbox_daemon_start(struct sandbox *sandbox, struct process *process, const char *program,
+                          const char *argument, const struct option_list *env);
+/* Waits for `ready`, which `process` is to bring; gives up when that has ended. */
+bool sandbox_wait_ready(struct sandbox *sandbox, struct process *process, bool (*ready)(void *ctx),
+                        void *ctx);
+
+/* --- sandbox_nodes.c --- */
+/* All of them for the first time, until one leads and every one follows it. */
+bool nodes_start(struct sandbox *sandbox);
+/* One again, until it is ready; while most nodes are down, until it answers at all. */
+bool node_restart(struct sandbox *sandbox, struct node *node, const struct option_list *env);
+/* True when every node that runs says that the participant is up. */
+bool nodes_see_participant(const struct sandbox *sandbox, const struct database *database);
 
 /* --- sandbox_database.c --- */
 /* initdb of all at the same time, then all servers, then the bank in each. */

@@ -16,7 +16,10 @@ static const char exits[] = "  0  done (sandbox: it ran, and was stopped)\n"
 
 static void print_ready(const struct sandbox *sandbox)
 {
-    printf("\nCoordinator:  %s\nDirectory:    %s\n", sandbox->api, sandbox->dir);
+    printf("\n");
+    for (size_t i = 0; i < sandbox->node_count; i++)
+        printf("Coordinator:  %s\n", sandbox->nodes[i].api);
+    printf("Directory:    %s\n", sandbox->dir);
     for (size_t i = 0; i < sandbox->count; i++) {
         if (sandbox->options.null)
             printf("Participant:  %s (no database behind it)\n", sandbox->databases[i].participant);
@@ -33,7 +36,7 @@ static void print_ready(const struct sandbox *sandbox)
                "{\"participant\":\"bank_b\",\"statements\":[{\"sql\":\"UPDATE accounts SET balance "
                "= balance + $1 WHERE id = $2 RETURNING balance\",\"params\":[100,2],"
                "\"expect_rows\":1}]}]}'\n",
-               sandbox->api);
+               sandbox->nodes[0].api);
     printf("\nCtrl-C stops everything%s.\n",
            sandbox->dir_is_ours ? " and removes the directory" : "");
     (void)fflush(stdout);
@@ -59,6 +62,8 @@ int cmd_sandbox(int argc, char **argv)
     const struct option table[] = {
         {OPTION_NUMBER, "databases", "N", "how many databases: bank_a, bank_b ... (2)",
          &options.databases, 1, SANDBOX_DATABASES_MAX},
+        {OPTION_NUMBER, "nodes", "N", "how many coordinator nodes: node-1, node-2 ... (1)",
+         &options.nodes, 1, SANDBOX_NODES_MAX},
         {OPTION_TEXT, "dir", "DIR", "an empty or new directory (a temporary one)", &options.dir, 0,
          0},
         {OPTION_FLAG, "keep", NULL, "do not remove the temporary directory", &options.keep, 0, 0},
@@ -68,11 +73,11 @@ int cmd_sandbox(int argc, char **argv)
          1000000000000},
         {OPTION_NUMBER, "prepared-max", "N", "max_prepared_transactions of each server (200)",
          &options.prepared_max, 1, 10000},
-        {OPTION_LIST, "set", "SECTION.KEY=VALUE", "a setting of the coordinator; may be repeated",
+        {OPTION_LIST, "set", "SECTION.KEY=VALUE", "a setting of every node; may be repeated",
          &options.settings, 0, 0},
-        {OPTION_TEXT, "wrap", "COMMAND", "runs coordinator and agents under COMMAND: valgrind ...",
+        {OPTION_TEXT, "wrap", "COMMAND", "runs nodes and agents under COMMAND: valgrind ...",
          &options.wrap, 0, 0},
-        {OPTION_FLAG, "no-agents", NULL, "the coordinator serves the databases itself",
+        {OPTION_FLAG, "no-agents", NULL, "each node serves the databases itself",
          &options.no_agents, 0, 0},
         {OPTION_FLAG, "null", NULL, "no databases: agents that answer at once", &options.null, 0,
          0},
@@ -80,9 +85,11 @@ int cmd_sandbox(int argc, char **argv)
          0}};
     const struct command command = {
         .name = "sandbox",
-        .about = "Starts private PostgreSQL servers, an agent for each and a coordinator, all on\n"
-                 "this machine, and runs until Ctrl-C or `assent sandbox stop`. Nothing of it\n"
-                 "outlives this process.",
+        .about =
+            "Starts private PostgreSQL servers, an agent for each and one coordinator node or\n"
+            "several, all on this machine, and runs until Ctrl-C or `assent sandbox stop`. Nothing "
+            "of it\n"
+            "outlives this process.",
         .exits = exits,
         .options = table,
         .option_count = AS_COUNT_OF(table)};

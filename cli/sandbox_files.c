@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -77,6 +78,22 @@ static bool subdir_make(struct sandbox *sandbox, const char *name, bool of_serve
     return true;
 }
 
+static bool node_dirs_make(struct sandbox *sandbox)
+{
+    for (size_t i = 0; i < sandbox->node_count; i++) {
+        struct node *node = &sandbox->nodes[i];
+        char number[8];
+
+        node->id = i + 1;
+        (void)text_format(number, sizeof(number), "%zu", i + 1);
+        sandbox_process_name(sandbox, &node->process, "node", number);
+        (void)text_format(node->dir, sizeof(node->dir), "%s/node-%zu", sandbox->dir, i + 1);
+        if (!subdir_make(sandbox, node->process.name, false))
+            return false;
+    }
+    return true;
+}
+
 bool sandbox_dir_make(struct sandbox *sandbox)
 {
     if (sandbox->options.dir ? !dir_take(sandbox, sandbox->options.dir)
@@ -89,7 +106,7 @@ bool sandbox_dir_make(struct sandbox *sandbox)
         return sandbox_fail(sandbox, "%s: the path may not hold blanks, quotes, ';' or '#'",
                             sandbox->dir);
     if (!subdir_make(sandbox, "etc", false) || !subdir_make(sandbox, "log", false) ||
-        !subdir_make(sandbox, "node-1", false) || !subdir_make(sandbox, "run", true))
+        !subdir_make(sandbox, "run", true) || !node_dirs_make(sandbox))
         return false;
     for (size_t i = 0; i < sandbox->count; i++) {
         struct database *database = &sandbox->databases[i];
@@ -108,7 +125,6 @@ bool sandbox_dir_make(struct sandbox *sandbox)
         if (!sandbox->options.null && !subdir_make(sandbox, name, true))
             return false;
     }
-    sandbox_process_name(sandbox, &sandbox->node, "node", "1");
     return true;
 }
 
@@ -122,13 +138,11 @@ static int remove_one(const char *path, const struct stat *status, int type, str
 }
 
 /* Before a second first start. */
-void sandbox_node_dir_clear(struct sandbox *sandbox)
+void sandbox_node_dirs_clear(struct sandbox *sandbox)
 {
-    char path[256];
-
-    (void)text_format(path, sizeof(path), "%s/node-1", sandbox->dir);
-    (void)nftw(path, remove_one, 64, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-    (void)subdir_make(sandbox, "node-1", false);
+    for (size_t i = 0; i < sandbox->node_count; i++)
+        (void)nftw(sandbox->nodes[i].dir, remove_one, 64, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    (void)node_dirs_make(sandbox);
 }
 
 void sandbox_dir_remove(struct sandbox *sandbox)
@@ -239,16 +253,52 @@ static uint16_t port_pick(void)
     return 0;
 }
 
+/* One that no other node of this sandbox has; 0: there is none. */
+static uint16_t port_pick_new(const struct sandbox *sandbox)
+{
+    for (;;) {
+        uint16_t port = port_pick();
+        bool taken = false;
+
+        for (size_t i = 0; i < sandbox->node_count && port; i++)
+            taken |= port == sandbox->nodes[i].api_port || port == sandbox->nodes[i].agents_port;
+        if (!taken)
+            return port;
+    }
+}
+
 bool sandbox_pick_ports(struct sandbox *sandbox)
 {
-    sandbox->api_port = port_pick();
-    do
-        sandbox->agents_port = port_pick();
-    while (sandbox->agents_port && sandbox->agents_port == sandbox->api_port);
-    if (!sandbox->api_port || !sandbox->agents_port)
-        return sandbox_fail(sandbox, "no free TCP port on 127.0.0.1");
-    (void)text_format(sandbox->api, sizeof(sandbox->api), "http://127.0.0.1:%u", sandbox->api_port);
+    sandbox->api[0] = 0;
+    for (size_t i = 0; i < sandbox->node_count; i++) {
+        struct node *node = &sandbox->nodes[i];
+        size_t len = strlen(sandbox->api);
+
+        node->api_port = port_pick_new(sandbox);
+        node->agents_port = port_pick_new(sandbox);
+        if (!node->api_port || !node->agents_port)
+            return sandbox_fail(sandbox, "no free TCP port on 127.0.0.1");
+        (void)text_format(node->api, sizeof(node->api), "http://127.0.0.1:%u", node->api_port);
+        (void)text_format(sandbox->api + len, sizeof(sandbox->api) - len, "%s%s", len ? "," : "",
+                          node->api);
+    }
     return true;
+}
+
+/* Where agents and other nodes dial, with commas; `ids`: "1=127.0.0.1:7481,...". */
+static void addresses_text(const struct sandbox *sandbox, bool ids, char *ret_text, size_t size)
+{
+    size_t len = 0;
+
+    ret_text[0] = 0;
+    for (size_t i = 0; i < sandbox->node_count && len < size; i++) {
+        len += (size_t)snprintf(ret_text + len, size - len, "%s", i ? ", " : "");
+        if (ids && len < size)
+            len += (size_t)snprintf(ret_text + len, size - len, "%zu=", i + 1);
+        if (len < size)
+            len += (size_t)snprintf(ret_text + len, size - len, "127.0.0.1:%u",
+                                    sandbox->nodes[i].agents_port);
+    }
 }
 
 bool sandbox_write_file(struct sandbox *sandbox, const char *path, const char *text)
@@ -273,17 +323,18 @@ static void participant_text(const struct sandbox *sandbox, const struct databas
 
 static bool agent_config_write(struct sandbox *sandbox, const struct database *database)
 {
-    char path[256], text[2048], participant[512];
+    char path[256], text[2048], participant[512], addresses[512];
 
+    addresses_text(sandbox, false, addresses, sizeof(addresses));
     participant_text(sandbox, database, participant, sizeof(participant));
     (void)text_format(path, sizeof(path), "%s/etc/%s.ini", sandbox->dir, database->agent.name);
     (void)text_format(text, sizeof(text),
                       "[agent]\n"
                       "cluster = " CLUSTER "\n"
                       "name = %s\n"
-                      "coordinators = 127.0.0.1:%u\n"
+                      "coordinators = %s\n"
                       "\n%s",
-                      database->agent.name, sandbox->agents_port, participant);
+                      database->agent.name, addresses, participant);
     return sandbox_write_file(sandbox, path, text);
 }
 
@@ -299,18 +350,22 @@ static const char *setting_split(const char *setting, size_t *ret_section_len)
 }
 
 /* The usual settings, but those that the user sets: a key given twice is an error. */
-static bool node_config_text(struct sandbox *sandbox, char *ret_text, size_t size)
+static bool node_config_text(struct sandbox *sandbox, const struct node *node, char *ret_text,
+                             size_t size)
 {
-    static const char *const sections[] = {"node", "api", "agents", "log", "limits"};
-    char usual[AS_COUNT_OF(sections)][256] = {""};
+    static const char *const sections[] = {"node", "api", "agents", "log", "limits", "cluster"};
+    char usual[AS_COUNT_OF(sections)][512] = {""}, addresses[400];
     const struct option_list *settings = &sandbox->options.settings;
     size_t len = 0, section_len = 0;
 
-    (void)text_format(usual[0], sizeof(usual[0]), "id=1\ncluster=" CLUSTER "\ndata_dir=%s/node-1\n",
-                      sandbox->dir);
-    (void)text_format(usual[1], sizeof(usual[1]), "listen=127.0.0.1:%u\n", sandbox->api_port);
-    (void)text_format(usual[2], sizeof(usual[2]), "listen=127.0.0.1:%u\n", sandbox->agents_port);
+    addresses_text(sandbox, true, addresses, sizeof(addresses));
+    (void)text_format(usual[0], sizeof(usual[0]), "id=%llu\ncluster=" CLUSTER "\ndata_dir=%s\n",
+                      (unsigned long long)node->id, node->dir);
+    (void)text_format(usual[1], sizeof(usual[1]), "listen=127.0.0.1:%u\n", node->api_port);
+    (void)text_format(usual[2], sizeof(usual[2]), "listen=127.0.0.1:%u\n", node->agents_port);
     (void)text_format(usual[3], sizeof(usual[3]), "segment_kib=16384\n");
+    (void)text_format(usual[5], sizeof(usual[5]), "nodes=%s\nincarnation=%016llx\n", addresses,
+                      (unsigned long long)sandbox->incarnation);
     for (size_t i = 0; i < settings->count; i++) {
         const char *setting = settings->items[i];
 
@@ -342,13 +397,23 @@ static bool node_config_text(struct sandbox *sandbox, char *ret_text, size_t siz
     return true;
 }
 
-bool sandbox_write_configs(struct sandbox *sandbox)
+static bool node_config_write(struct sandbox *sandbox, const struct node *node)
 {
     char path[256], text[4096 + SANDBOX_DATABASES_MAX * 512];
 
-    (void)text_format(path, sizeof(path), "%s/etc/node-1.ini", sandbox->dir);
-    if (!node_config_text(sandbox, text, sizeof(text)) || !sandbox_write_file(sandbox, path, text))
-        return false;
+    (void)text_format(path, sizeof(path), "%s/etc/%s.ini", sandbox->dir, node->process.name);
+    return node_config_text(sandbox, node, text, sizeof(text)) &&
+           sandbox_write_file(sandbox, path, text);
+}
+
+bool sandbox_write_configs(struct sandbox *sandbox)
+{
+    while (sandbox->incarnation == 0)
+        if (getrandom(&sandbox->incarnation, sizeof(sandbox->incarnation), 0) < 0)
+            return sandbox_fail(sandbox, "no random numbers: %s", strerror(errno));
+    for (size_t i = 0; i < sandbox->node_count; i++)
+        if (!node_config_write(sandbox, &sandbox->nodes[i]))
+            return false;
     for (size_t i = 0; i < sandbox->count && !sandbox->options.no_agents; i++)
         if (!agent_config_write(sandbox, &sandbox->databases[i]))
             return false;
