@@ -29,6 +29,10 @@ int cmd_txn_list(int argc, char **argv);
 int cmd_txn_acknowledge(int argc, char **argv);
 int cmd_participant_list(int argc, char **argv);
 int cmd_participant_show(int argc, char **argv);
+int cmd_cluster_status(int argc, char **argv);
+int cmd_cluster_add(int argc, char **argv);
+int cmd_cluster_remove(int argc, char **argv);
+int cmd_cluster_transfer(int argc, char **argv);
 int cmd_log_verify(int argc, char **argv);
 int cmd_log_dump(int argc, char **argv);
 

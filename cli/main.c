@@ -33,6 +33,10 @@ static const struct entry entries[] = {
     {"txn", "acknowledge", cmd_txn_acknowledge, "close a heuristic outcome"},
     {"participant", "list", cmd_participant_list, "participants and their agents"},
     {"participant", "show", cmd_participant_show, "one participant"},
+    {"cluster", "status", cmd_cluster_status, "the nodes, who leads, how far the others are"},
+    {"cluster", "add", cmd_cluster_add, "take in a node that was started with --join"},
+    {"cluster", "remove", cmd_cluster_remove, "remove a node for good"},
+    {"cluster", "transfer", cmd_cluster_transfer, "hand leadership to another node"},
     {"log", "verify", cmd_log_verify, "check a decision log's files"},
     {"log", "dump", cmd_log_dump, "print a decision log's records"},
 };

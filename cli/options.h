@@ -47,7 +47,9 @@ struct command {
 bool options_parse(const struct command *command, int argc, char **argv, const char **words,
                    size_t *ret_count, int *ret_exit);
 
-/* --api, else $ASSENT_API, else the usual address of a coordinator. */
+/* --api, else $ASSENT_API, else the usual address of a coordinator. A list of nodes with commas. */
+#define OPTIONS_API_HELP \
+    "of a node, or of several with commas ($ASSENT_API, else http://127.0.0.1:7480)"
 const char *options_api(const char *given);
 
 #endif

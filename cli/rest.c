@@ -7,10 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "assent/buf.h"
 
 #define BODY_BYTES_MAX ((size_t)64 << 20)
+#define CONNECT_MS 3000
+#define ELECTION_MS 3000 /* a few of them, with the usual timeouts */
 
 static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 {
@@ -20,27 +23,36 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
     return body->err ? 0 : size * count;
 }
 
-static void request_prepare(CURL *curl, const char *url, const char *body, long timeout_ms,
+static void request_prepare(CURL *curl, const struct rest_request *request, const char *url,
                             struct as_buf *answer, char *error, struct curl_slist *headers)
 {
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, request->timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    if (body) {
+    if (request->body) {
         curl_easy_setopt(curl, CURLOPT_POST, 1L);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(body));
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(request->body));
     }
+    if (request->method)
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
-bool rest_call(const char *api, const char *path, const char *body, long timeout_ms,
-               struct rest_reply *ret_reply, char ret_error[256])
+enum asked {
+    ASKED_ANSWERED,
+    ASKED_NOT_SENT, /* the node surely has not got it */
+    ASKED_LOST,     /* it may have */
+};
+
+static enum asked ask_one(const struct rest_request *request, const char *api,
+                          struct rest_reply *ret_reply, char ret_error[256])
 {
     char url[2048], error[CURL_ERROR_SIZE] = "";
     size_t api_len = strlen(api);
@@ -53,10 +65,10 @@ bool rest_call(const char *api, const char *path, const char *body, long timeout
     *ret_reply = (struct rest_reply){0};
     while (api_len && api[api_len - 1] == '/')
         api_len--;
-    if (!text_format(url, sizeof(url), "%.*s%s", (int)api_len, api, path)) {
+    if (!text_format(url, sizeof(url), "%.*s%s", (int)api_len, api, request->path)) {
         code = CURLE_URL_MALFORMAT;
     } else if (curl && headers) {
-        request_prepare(curl, url, body, timeout_ms, &answer, error, headers);
+        request_prepare(curl, request, url, &answer, error, headers);
         code = curl_easy_perform(curl);
     }
     if (code == CURLE_OK) {
@@ -72,14 +84,109 @@ bool rest_call(const char *api, const char *path, const char *body, long timeout
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     as_buf_close(&answer);
-    return code == CURLE_OK;
+    if (code == CURLE_OK)
+        return ASKED_ANSWERED;
+    return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
+                   code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL
+               ? ASKED_NOT_SENT
+               : ASKED_LOST;
+}
+
+bool rest_api_next(const char **list, char *ret_api, size_t size)
+{
+    size_t len;
+
+    *list += strspn(*list, ", ");
+    len = strcspn(*list, ", ");
+    if (!len || !text_format(ret_api, size, "%.*s", (int)len, *list))
+        return false;
+    *list += len;
+    return true;
+}
+
+static bool no_leader(const struct rest_reply *reply)
+{
+    return reply->status == 503 && strcmp(json_text(reply->json, "code", ""), "no_leader") == 0;
+}
+
+/* Every node once. ANSWERED: the reply is there, and perhaps the last one's 503 no_leader. */
+static enum asked ask_each(const struct rest_request *request, struct rest_reply *ret_reply,
+                           char ret_error[256])
+{
+    const char *list = request->api;
+    enum asked asked = ASKED_NOT_SENT;
+    char api[512];
+
+    while (rest_api_next(&list, api, sizeof(api))) {
+        struct rest_reply reply;
+        enum asked one = ask_one(request, api, &reply, ret_error);
+
+        if (one == ASKED_ANSWERED) {
+            rest_reply_close(ret_reply);
+            *ret_reply = reply;
+            if (!no_leader(&reply))
+                return one;
+            asked = one;
+        } else if (one == ASKED_LOST && request->once) {
+            return one;
+        }
+    }
+    return asked;
+}
+
+bool rest_send(const struct rest_request *request, struct rest_reply *ret_reply,
+               char ret_error[256])
+{
+    as_time until = clock_now() + ELECTION_MS * AS_MS;
+    bool several = strchr(request->api, ',') != NULL;
+
+    *ret_reply = (struct rest_reply){0};
+    (void)snprintf(ret_error, 256, "no address in \"%.200s\"", request->api);
+    for (;;) {
+        const struct timespec pause = {.tv_nsec = 50 * AS_MS};
+        enum asked asked = ask_each(request, ret_reply, ret_error);
+
+        if (asked == ASKED_LOST && request->once) {
+            rest_reply_close(ret_reply); /* an earlier node's */
+            return false;
+        }
+        if (asked != ASKED_ANSWERED || !several || !no_leader(ret_reply) || clock_now() > until)
+            return asked == ASKED_ANSWERED;
+        rest_reply_close(ret_reply);
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+bool rest_call(const char *api, const char *path, const char *body, long timeout_ms,
+               struct rest_reply *ret_reply, char ret_error[256])
+{
+    const struct rest_request request = {
+        .api = api, .path = path, .body = body, .timeout_ms = timeout_ms};
+
+    return rest_send(&request, ret_reply, ret_error);
 }
 
 void rest_reply_close(struct rest_reply *reply)
 {
     cJSON_Delete(reply->json);
-    free(reply->body);
+    /* The analyzer takes the bodies of two nodes' answers, one after the other, for the same. */
+    free(reply->body); /* NOLINT(clang-analyzer-unix.Malloc) */
     *reply = (struct rest_reply){0};
+}
+
+int rest_command(const struct rest_request *request, struct rest_reply *ret_reply)
+{
+    char error[256];
+
+    if (!rest_send(request, ret_reply, error)) {
+        complain("%s", error);
+        return CLI_UNREACHABLE;
+    }
+    if (ret_reply->json && !cJSON_HasObjectItem(ret_reply->json, "code"))
+        return CLI_OK;
+    complain("HTTP %ld %s: %s", ret_reply->status, json_text(ret_reply->json, "code", ""),
+             json_text(ret_reply->json, "detail", ret_reply->json ? "" : "the answer is no JSON"));
+    return CLI_NEGATIVE;
 }
 
 char *rest_escape(const char *text)

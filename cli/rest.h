@@ -1,5 +1,6 @@
 /*
- * One HTTP request at a time to the API of a coordinator, by libcurl; answers are JSON.
+ * One HTTP request at a time to the API of a coordinator node, or of whichever of several answers
+ * it, by libcurl; answers are JSON.
  */
 #ifndef ASSENT_CLI_REST_H
 #define ASSENT_CLI_REST_H
@@ -14,9 +15,29 @@ struct rest_reply {
     cJSON *json; /* NULL: the body is no JSON */
 };
 
-/* `body` NULL: GET. False: nobody answered; ret_error says why. */
+struct rest_request {
+    const char *api;    /* "http://a:7480", or several with commas: nodes of one cluster */
+    const char *method; /* NULL: GET, or POST if there is a body */
+    const char *path;
+    const char *body; /* NULL: none */
+    long timeout_ms;  /* at each node */
+    bool once;        /* it must not be carried out twice: sent to another node only if this one has
+                  surely not taken it */
+};
+
+/*
+ * Asks one node after the other, until one answers anything but 503 no_leader; while an election
+ * may still go on, from the first one again. False: nobody answered; ret_error says why.
+ */
+bool rest_send(const struct rest_request *request, struct rest_reply *ret_reply,
+               char ret_error[256]);
+/* The same. `body` NULL: GET; else a POST that may be carried out twice. */
 bool rest_call(const char *api, const char *path, const char *body, long timeout_ms,
                struct rest_reply *ret_reply, char ret_error[256]);
+/* The next address of a list with commas; false: there is none. */
+bool rest_api_next(const char **list, char *ret_api, size_t size);
+/* For a command: the exit code if it cannot go on: unreachable, or a problem (complained about). */
+int rest_command(const struct rest_request *request, struct rest_reply *ret_reply);
 void rest_reply_close(struct rest_reply *reply);
 /* `text` with what a URL needs escaped; the caller frees it. */
 char *rest_escape(const char *text);

@@ -13,24 +13,16 @@
 #define CALL_MS 90000
 #define RUN_MS 7200000 /* twice the longest timeout */
 
-static const char api_help[] = "of a coordinator ($ASSENT_API, else http://127.0.0.1:7480)";
+static const char api_help[] = OPTIONS_API_HELP;
 
-/* GET or POST; the exit code if it cannot be gone on with: unreachable, or a problem (complained
- * about). */
+/* GET or POST; see rest_command. */
 static int call(const char *api, const char *path, const char *body, long timeout_ms,
                 struct rest_reply *ret_reply)
 {
-    char error[256];
+    const struct rest_request request = {
+        .api = options_api(api), .path = path, .body = body, .timeout_ms = timeout_ms};
 
-    if (!rest_call(options_api(api), path, body, timeout_ms, ret_reply, error)) {
-        complain("%s", error);
-        return CLI_UNREACHABLE;
-    }
-    if (ret_reply->json && !cJSON_HasObjectItem(ret_reply->json, "code"))
-        return CLI_OK;
-    complain("HTTP %ld %s: %s", ret_reply->status, json_text(ret_reply->json, "code", ""),
-             json_text(ret_reply->json, "detail", ret_reply->json ? "" : "the answer is no JSON"));
-    return CLI_NEGATIVE;
+    return rest_command(&request, ret_reply);
 }
 
 static void print_results(const cJSON *branch)
@@ -125,6 +117,16 @@ static char *read_all(const char *path)
     return text;
 }
 
+/* With an id, the same request again is the same transaction (R9), at any node. */
+static bool has_id(const char *body)
+{
+    cJSON *json = cJSON_Parse(body);
+    bool has = json_text(json, "id", NULL) != NULL;
+
+    cJSON_Delete(json);
+    return has;
+}
+
 int cmd_txn_run(int argc, char **argv)
 {
     const char *api = NULL, *path;
@@ -142,6 +144,7 @@ int cmd_txn_run(int argc, char **argv)
         .option_count = AS_COUNT_OF(table),
         .words_min = 1,
         .words_max = 1};
+    struct rest_request request;
     struct rest_reply reply = {0};
     int exit_code;
     char *body;
@@ -151,7 +154,12 @@ int cmd_txn_run(int argc, char **argv)
     body = read_all(path);
     if (!body)
         return CLI_NEGATIVE;
-    exit_code = call(api, "/v1/transactions", body, RUN_MS, &reply);
+    request = (struct rest_request){.api = options_api(api),
+                                    .path = "/v1/transactions",
+                                    .body = body,
+                                    .timeout_ms = RUN_MS,
+                                    .once = !has_id(body)};
+    exit_code = rest_command(&request, &reply);
     if (exit_code == CLI_OK)
         exit_code = print_txn_reply(&reply, as_json);
     else if (as_json && reply.json)
