@@ -109,6 +109,11 @@ static const struct message {
                                ENUM(answer.answer, AS_ANSWER_PENDING, AS_ANSWER_UNKNOWN))},
     [AS_WIRE_PING] = {"PING", FIELDS(NUMBER(ping))},
     [AS_WIRE_PONG] = {"PONG", FIELDS(NUMBER(ping))},
+    [AS_WIRE_PEER] = {"PEER", FIELDS(NUMBER(peer.node_id), NUMBER(peer.incarnation),
+                                     TEXT(peer.cluster, AS_CLUSTER_LEN_MAX))},
+    [AS_WIRE_RAFT] = {"RAFT", FIELDS(BYTES(raft))},
+    [AS_WIRE_FORWARD] = {"FORWARD", FIELDS(NUMBER(forward.number), BYTES(forward.bytes))},
+    [AS_WIRE_FORWARDED] = {"FORWARDED", FIELDS(NUMBER(forward.number), BYTES(forward.bytes))},
 };
 
 _Static_assert(sizeof(enum as_vote) == sizeof(uint32_t), "enums are read and written as uint32_t");

@@ -1,62 +1,433 @@
 /*
- * The other nodes: links, requests passed on, members. A lone node has none.
+ * The other nodes: links to them, requests passed on to the leader, members.
+ *
+ * A link is a session like an agent's, but begun with PEER by both. Every node dials every member
+ * that it has no link with, so two nodes may have two; either serves. A node that is not a member
+ * yet knows nobody, and answers on the link that a member made.
+ *
+ * Fault model: that of session.c. Raft lives with lost, late and doubled messages; a link that ends
+ * is a hint to it. A request that was passed on when its link ended may have been carried out or
+ * not, and its client is told so.
  */
+#include <string.h>
+
+#include "assent/alloc.h"
 #include "coordinator/node/internal.h"
+
+#define DIAL_FIRST (50 * AS_MS)
+#define DIAL_MAX AS_SECOND
+#define FORWARDS_MAX 8192
+
+/* --- Finding --- */
+
+static struct node_session *link_to(const struct node *node, uint64_t id)
+{
+    for (uint32_t i = 0; i < node->session_count; i++) {
+        struct node_session *session = node->sessions[i];
+
+        if (session->peer_id == id && session->welcome && !session->broken)
+            return session;
+    }
+    return NULL;
+}
+
+static struct node_peer *peer_of(struct node *node, uint64_t id)
+{
+    for (uint32_t i = 0; i < node->peer_count; i++)
+        if (node->peers[i].id == id)
+            return &node->peers[i];
+    return NULL;
+}
+
+/* --- Raft's messages --- */
+
+void node_link_send(struct node *node, uint64_t peer, const struct raft_message *message)
+{
+    const struct node_session *session = link_to(node, peer);
+    struct as_wire_msg msg = {.type = AS_WIRE_RAFT};
+
+    if (!session)
+        return; /* as if it had been lost on the way */
+    as_buf_clear(&node->raft_out);
+    raft_message_put(&node->raft_out, message);
+    if (node->raft_out.err)
+        return;
+    msg.raft = as_buf_bytes(&node->raft_out);
+    node_send(node, session->connection, &msg);
+}
+
+static const char *on_raft(struct node *node, const struct node_session *session,
+                           struct as_bytes bytes)
+{
+    struct raft_message message;
+    struct raft_event event = {.kind = RAFT_MESSAGE, .message = {session->peer_id, &message}};
+
+    if (raft_message_take(bytes, &message))
+        return "a malformed message of Raft";
+    (void)node_raft(node, &event);
+    return NULL;
+}
+
+/* --- Links --- */
+
+static void send_peer(struct node *node, uint64_t connection)
+{
+    const char *cluster = node->report.cluster;
+    struct as_wire_msg msg = {.type = AS_WIRE_PEER,
+                              .peer = {.node_id = node->report.node,
+                                       .incarnation = node->report.incarnation,
+                                       .cluster = {(const uint8_t *)cluster, strlen(cluster)}}};
+
+    node_send(node, connection, &msg);
+}
+
+/* One list for each member but this node; what is known of dials stays. */
+static void peers_update(struct node *node)
+{
+    const struct raft_members *members = raft_members(node->raft);
+    struct node_peer peers[RAFT_MEMBERS_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct node_peer *known = peer_of(node, members->list[i].id);
+
+        if (members->list[i].id == node->report.node)
+            continue;
+        peers[count++] =
+            known ? *known : (struct node_peer){.id = members->list[i].id, .dial_at = 0};
+    }
+    memcpy(node->peers, peers, count * sizeof(peers[0]));
+    node->peer_count = count;
+}
+
+static void dial(struct node *node, struct node_peer *peer)
+{
+    const struct raft_member *member = raft_member_find(raft_members(node->raft), peer->id);
+
+    peer->dialing = node->dial_next;
+    node->dial_next += 2;
+    node->ops->net_dial(node->env, peer->dialing, member->address);
+}
+
+as_time node_links_tend(struct node *node)
+{
+    const struct raft_members *members = raft_members(node->raft);
+    as_time now = node->ops->now(node->env), at = AS_NEVER;
+
+    if (members->count <= 1 && node->peer_count == 0)
+        return AS_NEVER;
+    peers_update(node);
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        struct node_peer *peer = &node->peers[i];
+        const struct raft_member *member = raft_member_find(members, peer->id);
+
+        if (peer->dialing || link_to(node, peer->id) || !member || member->address[0] == '\0')
+            continue;
+        if (peer->dial_at <= now)
+            dial(node, peer);
+        else if (peer->dial_at < at)
+            at = peer->dial_at;
+    }
+    return at;
+}
+
+static void dial_later(struct node *node, struct node_peer *peer)
+{
+    as_time wait = DIAL_FIRST << (peer->failures < 5 ? peer->failures : 5);
+
+    peer->dialing = 0;
+    peer->failures++;
+    if (wait > DIAL_MAX)
+        wait = DIAL_MAX;
+    /* Not all at the same time after a fault that hit all. */
+    wait += (as_time)(node->ops->random(node->env) % (uint64_t)(wait / 2 + 1));
+    peer->dial_at = node->ops->now(node->env) + wait;
+}
+
+static struct node_peer *peer_dialing(struct node *node, uint64_t connection)
+{
+    for (uint32_t i = 0; i < node->peer_count; i++)
+        if (node->peers[i].dialing == connection)
+            return &node->peers[i];
+    return NULL;
+}
+
+bool node_link_failed(struct node *node, uint64_t connection)
+{
+    struct node_peer *peer = peer_dialing(node, connection);
+
+    if (peer)
+        dial_later(node, peer);
+    return peer != NULL;
+}
 
 void node_on_connected(struct node *node, uint64_t connection)
 {
-    (void)node;
-    (void)connection;
+    struct node_peer *peer = peer_dialing(node, connection);
+    const struct raft_member *member =
+        peer ? raft_member_find(raft_members(node->raft), peer->id) : NULL;
+    struct node_session *session =
+        member ? node_session_new(node, connection, member->address) : NULL;
+
+    if (!session) {
+        /* Not a member any more, or no memory. */
+        node->ops->net_close(node->env, connection);
+        if (peer)
+            dial_later(node, peer);
+        return;
+    }
+    session->dialed = true;
+    session->peer_id = peer->id;
+    send_peer(node, connection);
+}
+
+/* NULL, or why this is no node to talk to. */
+static const char *peer_refusal(const struct node *node, const struct node_session *session,
+                                const struct as_wire_welcome *peer)
+{
+    const char *cluster = node->report.cluster;
+
+    if (session->welcome)
+        return "PEER or HELLO came twice";
+    if (peer->cluster.len != strlen(cluster) ||
+        memcmp(peer->cluster.data, cluster, peer->cluster.len) != 0)
+        return "a node of another cluster";
+    if (peer->incarnation != node->report.incarnation)
+        return "a node of another incarnation of this cluster";
+    if (peer->node_id == 0 || peer->node_id == node->report.node)
+        return "two nodes bear this id: give one of them another, see [node] id";
+    if (session->dialed && peer->node_id != session->peer_id)
+        return "another node answers at this address: see the addresses of the members";
+    return NULL;
+}
+
+const char *node_on_peer(struct node *node, struct node_session *session,
+                         const struct as_wire_welcome *peer)
+{
+    const char *why = peer_refusal(node, session, peer);
+    struct raft_event event = {.kind = RAFT_PEER_UP, .peer = peer->node_id};
+    bool known = !why && link_to(node, peer->node_id);
+    struct node_peer *of;
+
+    if (why)
+        return why;
+    session->peer_id = peer->node_id;
+    session->welcome = true;
+    if (!session->dialed)
+        send_peer(node, session->connection);
+    of = peer_of(node, peer->node_id);
+    if (of) {
+        of->failures = 0;
+        if (of->dialing == session->connection)
+            of->dialing = 0;
+    }
+    node_trace(node, &(struct as_trace){.kind = AS_TRACE_PEER_UP,
+                                        .number = session->peer_id,
+                                        .detail = session->peer});
+    if (!known)
+        (void)node_raft(node, &event);
+    return NULL;
+}
+
+void node_link_ended(struct node *node, uint64_t peer_id, uint64_t connection)
+{
+    struct node_peer *peer = peer_of(node, peer_id);
+    struct raft_event event = {.kind = RAFT_PEER_DOWN, .peer = peer_id};
+
+    if (peer && (peer->dialing == connection || !peer->dialing))
+        dial_later(node, peer);
+    for (uint32_t i = 0; i < node->asked.count;) {
+        if (node->asked.list[i].connection == connection)
+            node->asked.list[i] = node->asked.list[--node->asked.count];
+        else
+            i++;
+    }
+    for (uint32_t i = 0; i < node->asking.count;) {
+        struct node_forwarded lost = node->asking.list[i];
+
+        if (lost.connection != connection) {
+            i++;
+            continue;
+        }
+        node->asking.list[i] = node->asking.list[--node->asking.count];
+        node->ops->forward_done(node->env, lost.client, AS_ERR_CLOSED, (struct as_bytes){NULL, 0});
+    }
+    if (!link_to(node, peer_id))
+        (void)node_raft(node, &event);
+}
+
+/* --- Requests passed on --- */
+
+static bool forward_add(struct node_forwards *forwards, uint64_t number, uint64_t connection,
+                        uint64_t client)
+{
+    if (forwards->count == FORWARDS_MAX)
+        return false;
+    if (forwards->count == forwards->cap) {
+        uint32_t cap = forwards->cap ? forwards->cap * 2 : 64;
+        void *grown = as_resize(forwards->list, cap * sizeof(*forwards->list));
+
+        if (!grown)
+            return false;
+        forwards->list = grown;
+        forwards->cap = cap;
+    }
+    forwards->list[forwards->count++] = (struct node_forwarded){number, connection, client};
+    return true;
+}
+
+/* The one that waits for the longest stands in front as a rule. */
+static bool forward_take(struct node_forwards *forwards, bool by_client, uint64_t key,
+                         uint64_t connection, struct node_forwarded *ret)
+{
+    for (uint32_t i = 0; i < forwards->count; i++) {
+        const struct node_forwarded *one = &forwards->list[i];
+
+        if ((by_client ? one->client : one->number) != key ||
+            (connection && one->connection != connection))
+            continue;
+        *ret = *one;
+        forwards->count--;
+        memmove(&forwards->list[i], &forwards->list[i + 1],
+                (forwards->count - i) * sizeof(*forwards->list));
+        return true;
+    }
+    return false;
+}
+
+static void forward_send(struct node *node, uint64_t connection, enum as_wire_type type,
+                         uint64_t number, struct as_bytes bytes)
+{
+    struct as_wire_msg msg = {.type = type, .forward = {number, bytes}};
+
+    node_send(node, connection, &msg);
 }
 
 bool node_forward(struct node *node, uint64_t client, struct as_bytes request)
 {
-    (void)node;
-    (void)client;
-    (void)request;
-    return false;
+    const struct node_session *session =
+        node->leader != 0 && node->leader != node->report.node ? link_to(node, node->leader) : NULL;
+
+    if (node->failed || !session ||
+        !forward_add(&node->asking, node->asking.last + 1, session->connection, client))
+        return false;
+    forward_send(node, session->connection, AS_WIRE_FORWARD, ++node->asking.last, request);
+    return true;
 }
 
 void node_forward_reply(struct node *node, uint64_t forward, struct as_bytes reply)
 {
-    (void)node;
-    (void)forward;
-    (void)reply;
+    struct node_forwarded asked;
+
+    if (!node->failed && forward_take(&node->asked, true, forward, 0, &asked))
+        forward_send(node, asked.connection, AS_WIRE_FORWARDED, asked.number, reply);
 }
+
+void node_forwards_forget(struct node *node, uint64_t client)
+{
+    struct node_forwarded forgotten;
+
+    (void)forward_take(&node->asking, true, client, 0, &forgotten);
+}
+
+const char *node_on_peer_message(struct node *node, struct node_session *session,
+                                 const struct as_wire_msg *msg)
+{
+    struct node_forwarded asked;
+
+    if (msg->type == AS_WIRE_REFUSE && session->dialed)
+        return "the other node refuses this one: see its log";
+    if (!session->welcome)
+        return "the first message must be PEER";
+    switch (msg->type) {
+    case AS_WIRE_RAFT:
+        return on_raft(node, session, msg->raft);
+    case AS_WIRE_FORWARD:
+        if (!forward_add(&node->asked, msg->forward.number, session->connection,
+                         node->asked.last + 1))
+            return "too many requests passed on";
+        node->ops->forwarded(node->env, ++node->asked.last, msg->forward.bytes);
+        return NULL;
+    case AS_WIRE_FORWARDED:
+        if (forward_take(&node->asking, false, msg->forward.number, session->connection, &asked))
+            node->ops->forward_done(node->env, asked.client, AS_OK, msg->forward.bytes);
+        return NULL; /* else its client has left */
+    case AS_WIRE_PING:
+        node_send(node, session->connection,
+                  &(struct as_wire_msg){.type = AS_WIRE_PONG, .ping = msg->ping});
+        return NULL;
+    case AS_WIRE_PONG:
+        return NULL;
+    default:
+        return "a message that no node sends to another";
+    }
+}
+
+/* --- Members --- */
 
 enum raft_refusal node_member_change(struct node *node, enum raft_member_change change, uint64_t id,
                                      const char *address)
 {
-    (void)node;
-    (void)change;
-    (void)id;
-    (void)address;
-    return RAFT_REFUSED_NOT_LEADER;
+    struct raft_event event = {.kind = RAFT_MEMBER, .member = {change, id, address}};
+
+    return node_raft(node, &event);
 }
 
 enum raft_refusal node_transfer(struct node *node, uint64_t to)
 {
-    (void)node;
-    (void)to;
-    return RAFT_REFUSED_NO_SUCH_MEMBER;
+    return node_raft(node, &(struct raft_event){.kind = RAFT_TRANSFER, .peer = to});
+}
+
+/* A learner that has caught up becomes a voter by itself. */
+static void promote(struct node *node)
+{
+    const struct raft_members *members = raft_members(node->raft);
+
+    for (uint32_t i = 0; i < members->count; i++) {
+        struct raft_peer_view view;
+
+        if (members->list[i].role != RAFT_LEARNER ||
+            raft_peer(node->raft, members->list[i].id, &view) || !view.caught_up)
+            continue;
+        (void)node_member_change(node, RAFT_MEMBER_PROMOTE, members->list[i].id, NULL);
+        return;
+    }
+}
+
+void node_members_tend(struct node *node)
+{
+    struct raft_status status;
+
+    if (!node->leading || raft_members(node->raft)->count <= 1)
+        return;
+    raft_look(node->raft, &status);
+    if (!status.changing)
+        promote(node);
 }
 
 void node_members(struct node *node, void (*each)(void *ctx, const struct node_member_view *view),
                   void *ctx)
 {
-    each(ctx, &(struct node_member_view){.id = node->report.node,
-                                         .address = "",
-                                         .voter = true,
-                                         .self = true,
-                                         .leader = true,
-                                         .linked = true,
-                                         .heard_ms_ago = -1,
-                                         .caught_up = true});
-}
+    const struct raft_members *members = raft_members(node->raft);
+    as_time now = node->ops->now(node->env);
 
-void node_link_send(struct node *node, uint64_t peer, const struct raft_message *message)
-{
-    (void)node;
-    (void)peer;
-    (void)message;
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct raft_member *member = &members->list[i];
+        bool self = member->id == node->report.node;
+        struct raft_peer_view peer = {0};
+        bool seen = raft_peer(node->raft, member->id, &peer) == AS_OK;
+        struct node_member_view view = {
+            .id = member->id,
+            .address = member->address,
+            .voter = member->role == RAFT_VOTER,
+            .self = self,
+            .leader = member->id == node->leader,
+            .linked = self || link_to(node, member->id),
+            .match = self ? log_persisted_index(node->log) : peer.match,
+            .heard_ms_ago = seen && peer.heard_at ? (now - peer.heard_at) / AS_MS : -1,
+            .caught_up = self || (seen && peer.caught_up),
+        };
+
+        each(ctx, &view);
+    }
 }

@@ -33,17 +33,41 @@ struct node_slot {
     struct as_wire_status status;
 };
 
-/* One connection of an agent. Its number in the core is the connection's. */
+/* One connection, of an agent or of another node. An agent's number in the core is the
+ * connection's. */
 struct node_session {
     uint64_t connection;
-    bool welcome; /* HELLO was accepted */
-    bool broken;  /* a message to it was lost: it ends with this turn */
+    uint64_t peer_id; /* of the other node; 0: an agent, or not known yet */
+    bool dialed;      /* by this node, to peer_id */
+    bool welcome;     /* HELLO or PEER was accepted */
+    bool broken;      /* a message to it was lost: it ends with this turn */
     char peer[NODE_PEER_LEN_MAX + 1];
     char name[NODE_PEER_LEN_MAX + 1];
     struct as_buf in; /* a frame that is not whole yet */
     as_time heard_at;
     struct node_slot *slots; /* slot_count of them */
     uint32_t slot_count;
+};
+
+/* Another member: the dials to it. Sessions with it are found by their peer_id. */
+struct node_peer {
+    uint64_t id;
+    uint64_t dialing; /* the connection being made; 0: none */
+    as_time dial_at;
+    uint32_t failures; /* since it was last reached */
+};
+
+/* A request that the leader is asked to answer, or that this leader answers for another node. */
+struct node_forwarded {
+    uint64_t number;     /* the asking node's */
+    uint64_t connection; /* of the other node */
+    uint64_t client;     /* here: of the API, or of env->forwarded */
+};
+
+struct node_forwards {
+    struct node_forwarded *list;
+    uint32_t count, cap;
+    uint64_t last; /* number given */
 };
 
 /* A client that waits for the table to be new enough. */
@@ -68,6 +92,7 @@ struct node {
 
     /* What Raft has said and the node not done yet: its effects are borrowed until its next step. */
     bool settling;
+    uint32_t carrying;  /* inside the transaction core's effects */
     uint64_t committed; /* entries up to here are to be applied */
     uint64_t applied;   /* and up to here they are, those among them that the table does not know */
     enum raft_role role, role_told;
@@ -100,6 +125,34 @@ struct node {
     struct as_buf snapshot_chunk;
     struct raft_members replayed_members; /* of the snapshot being replayed; count 0: none yet */
 
+    /* Chunks that followers wait for; the first one is being read while `chunk_reading`. */
+    struct {
+        uint64_t peer, index;
+        uint32_t chunk;
+    } chunks[RAFT_MEMBERS_MAX];
+    uint32_t chunk_count;
+    bool chunk_reading;
+
+    /* A snapshot being received: the table it makes, and the chunk that is to be stored next. */
+    struct {
+        struct txn *txn;
+        uint64_t index, term;
+        uint32_t chunk;
+        bool last;
+        bool begin;   /* `bytes` is a first chunk: the log must hear of it first */
+        bool pending; /* `bytes` are to be given to the log */
+        bool given;   /* and have been; it has not stored them yet */
+        bool wanted;  /* by the log */
+        bool drop;
+        struct as_buf bytes;
+    } received;
+
+    struct node_peer peers[RAFT_MEMBERS_MAX];
+    uint32_t peer_count;
+    uint64_t dial_next;                 /* even */
+    struct node_forwards asked, asking; /* by other nodes, by this one */
+    struct as_buf raft_out;
+
     struct node_session **sessions;
     uint32_t session_count, broken_sessions;
     struct as_map session_map; /* connection -> position in sessions */
@@ -128,7 +181,10 @@ void node_propose(struct node *node, uint8_t type, struct as_attempt attempt,
 /* Gives the event to Raft, with the time filled in, and does all that comes of it, unless that is
  * being done already: then it is done when this returns there. */
 enum raft_refusal node_raft(struct node *node, struct raft_event *event);
-void node_log(struct node *node, struct log_event *event);
+/* Does what Raft has said, if nobody is at it. */
+void node_settle(struct node *node);
+/* What the log cannot take is given up, or ends the process: the error is for who cares. */
+as_err node_log(struct node *node, struct log_event *event);
 /* Of opening. */
 as_err node_replay_entry(struct node *node, const struct log_entry *entry) AS_MUSTCHECK;
 
@@ -154,8 +210,26 @@ void node_readers_forget(struct node *node, uint64_t client);
 
 /* cluster.c */
 void node_link_send(struct node *node, uint64_t peer, const struct raft_message *message);
+/* Dials members that are not linked; AS_NEVER or when to look again. */
+as_time node_links_tend(struct node *node);
+/* Promotes learners that have caught up. */
+void node_members_tend(struct node *node);
+/* A dial that came to nothing: true if the connection was one. */
+bool node_link_failed(struct node *node, uint64_t connection);
+/* NULL, or why the session must end. */
+const char *node_on_peer(struct node *node, struct node_session *session,
+                         const struct as_wire_welcome *peer);
+const char *node_on_peer_message(struct node *node, struct node_session *session,
+                                 const struct as_wire_msg *msg);
+/* `session` has ended and is out of the table. */
+void node_link_ended(struct node *node, uint64_t peer_id, uint64_t connection);
+void node_forwards_forget(struct node *node, uint64_t client);
 
 /* session.c */
+struct node_session *node_session_new(struct node *node, uint64_t connection, const char *peer);
+struct node_session *node_session_find(struct node *node, uint64_t connection);
+/* Tells a new table what the agents serve. */
+void node_sessions_serve(struct node *node);
 void node_send(struct node *node, uint64_t session, const struct as_wire_msg *msg);
 void node_sessions_announce(struct node *node);
 void node_sessions_ping(struct node *node);

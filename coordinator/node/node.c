@@ -107,6 +107,9 @@ as_err node_open(struct node **ret_node, const struct node_config *config,
     as_map_init(&node->session_map);
     as_buf_init(&node->out, AS_FRAME_BYTES_MAX + AS_FRAME_HEADER_LEN);
     as_buf_init(&node->snapshot_chunk, AS_FRAME_BYTES_MAX);
+    as_buf_init(&node->raft_out, AS_FRAME_BYTES_MAX);
+    as_buf_init(&node->received.bytes, RAFT_CHUNK_BYTES_MAX);
+    node->dial_next = 2;
     err = open_parts(node, disk);
     *ret_report = node->report;
     if (err) {
@@ -127,6 +130,11 @@ void node_free(struct node *node)
     txn_free(node->txn);
     as_buf_close(&node->out);
     as_buf_close(&node->snapshot_chunk);
+    as_buf_close(&node->raft_out);
+    as_buf_close(&node->received.bytes);
+    txn_free(node->received.txn);
+    as_free(node->asked.list);
+    as_free(node->asking.list);
     as_free(node->readers);
     as_free(node->refused);
     as_free(node);
@@ -204,8 +212,10 @@ void node_txn(struct node *node, struct txn_event *event)
                                                  : "out of memory");
         return;
     }
+    node->carrying++;
     for (size_t i = 0; i < effects.count && !node->failed; i++)
         carry_out(node, &effects.list[i]);
+    node->carrying--;
     while (node->refused_count > 0 && !node->failed) {
         struct txn_event refused = {.kind = TXN_REFUSED};
 
@@ -214,6 +224,7 @@ void node_txn(struct node *node, struct txn_event *event)
         refused.refused.why = node->refused[node->refused_count].why;
         node_txn(node, &refused);
     }
+    node_settle(node);
 }
 
 /* --- The loop's calls --- */
@@ -222,7 +233,8 @@ void node_on_disk_done(struct node *node, uint64_t ticket, as_err err)
 {
     struct log_event event = {.kind = LOG_DISK_DONE, .disk_done = {ticket, err}};
 
-    node_log(node, &event);
+    (void)node_log(node, &event);
+    node_settle(node);
 }
 
 void node_on_timer(struct node *node)
@@ -237,7 +249,7 @@ void node_on_timer(struct node *node)
     if (!node->failed && txn_deadline(node->txn) <= now)
         node_txn(node, &(struct txn_event){.kind = TXN_TIMER});
     if (!node->failed && log_deadline(node->log) <= now)
-        node_log(node, &(struct log_event){.kind = LOG_TIMER});
+        (void)node_log(node, &(struct log_event){.kind = LOG_TIMER});
     if (!node->failed && node->ping_at <= now)
         node_sessions_ping(node);
     if (!node->failed)
@@ -256,14 +268,16 @@ void node_turn_end(struct node *node)
     if (node->failed)
         return;
     node_sessions_reap(node);
+    node_members_tend(node);
     node_snapshot_if_due(node);
-    node_log(node, &(struct log_event){.kind = LOG_FLUSH});
+    (void)node_log(node, &(struct log_event){.kind = LOG_FLUSH});
     if (node->role == RAFT_LEADER && raft_members(node->raft)->count > 1)
         (void)node_raft(node, &(struct raft_event){.kind = RAFT_FLUSH});
     if (node->failed)
         return;
     at = earliest(node->ping_at, earliest(txn_deadline(node->txn), log_deadline(node->log)));
     at = earliest(at, earliest(raft_deadline(node->raft), node_readers_deadline(node)));
+    at = earliest(at, node_links_tend(node));
     if (at != node->timer_at) {
         node->timer_at = at;
         node->ops->timer_arm(node->env, at);
@@ -316,5 +330,6 @@ void node_acknowledge(struct node *node, uint64_t client, const char *id, uint32
 void node_forget(struct node *node, uint64_t client)
 {
     node_readers_forget(node, client);
+    node_forwards_forget(node, client);
     node_txn(node, &(struct txn_event){.kind = TXN_FORGET, .client = client});
 }

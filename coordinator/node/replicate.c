@@ -244,9 +244,14 @@ static enum raft_refusal step(struct node *node, struct raft_event *event)
     return effects.refusal;
 }
 
-/* What comes of effects may call for further steps: they come here, one after the other. */
-static void settle(struct node *node)
+/*
+ * What comes of effects may call for further steps: they come here, one after the other. Not inside
+ * the transaction core's effects, which its next step would take away.
+ */
+void node_settle(struct node *node)
 {
+    if (node->settling || node->carrying > 0 || node->failed)
+        return;
     node->settling = true;
     do {
         if (node->write_refused) {
@@ -279,8 +284,7 @@ enum raft_refusal node_raft(struct node *node, struct raft_event *event)
         node->write_refused = 0;
         (void)step(node, &refused);
     }
-    if (!node->settling && !node->failed)
-        settle(node);
+    node_settle(node);
     return refusal;
 }
 
@@ -323,39 +327,45 @@ static bool log_refused(struct node *node, const struct log_event *event)
         if (node->snapshot_running)
             node_snapshot_stop(node);
         if (event->kind == LOG_SNAPSHOT_CHUNK)
-            node_log(node, &(struct log_event){.kind = LOG_SNAPSHOT_GIVE_UP});
+            (void)node_log(node, &(struct log_event){.kind = LOG_SNAPSHOT_GIVE_UP});
         return true;
+    case LOG_INSTALL_BEGIN:
+    case LOG_INSTALL_CHUNK:
+    case LOG_INSTALL_GIVE_UP:
+    case LOG_READ_CHUNK:
+        return true; /* snapshot.c asks again, or begins anew */
     default:
         return false;
     }
 }
 
-void node_log(struct node *node, struct log_event *event)
+as_err node_log(struct node *node, struct log_event *event)
 {
     struct log_effects effects;
     as_err err;
 
     if (node->failed)
-        return;
+        return AS_ERR_CLOSED;
     event->now = node->ops->now(node->env);
     err = log_step(node->log, event, &effects);
     if (err) {
         if (!log_refused(node, event))
             node_fail(node, "the decision log cannot go on: out of memory");
-        return;
+        return err;
     }
     for (size_t i = 0; i < effects.trace_count; i++)
         node_trace(node, &effects.traces[i]);
     node->disk_full = effects.full;
     if (effects.fatal) {
         node_fail(node, effects.fatal);
-        return;
+        return AS_ERR_IO;
     }
     if (event->kind == LOG_DISK_DONE && event->disk_done.ticket == node->write_ticket)
         as_hist_add(&node->sync_ns, (uint64_t)(node->ops->now(node->env) - node->write_started_at));
     start_ops(node, &effects); /* among them the next write */
     node_snapshot_effects(node, &effects);
     persisted(node, effects.persisted_seq);
+    return AS_OK;
 }
 
 as_err node_replay_entry(struct node *node, const struct log_entry *entry)

@@ -1,5 +1,5 @@
 /*
- * Sessions with agents: bytes in, messages to the transaction core, frames out.
+ * Sessions with agents and other nodes: bytes in, messages to the transaction core, frames out.
  *
  * Fault model: a peer may send anything. A frame or a message that is not right ends the session,
  * and that is always safe (R2): what had not voted counts as a no, what is prepared is asked about
@@ -26,7 +26,7 @@ static bool connection_match(const void *owner, uint32_t handle, const void *key
     return node->sessions[handle]->connection == *(const uint64_t *)key;
 }
 
-static struct node_session *find(struct node *node, uint64_t connection)
+struct node_session *node_session_find(struct node *node, uint64_t connection)
 {
     uint32_t at = as_map_find(&node->session_map, connection_hash(connection), &connection,
                               connection_match, node);
@@ -49,6 +49,7 @@ static void session_end(struct node *node, struct node_session *session, const c
                               connection_match, node);
     struct txn_event event = {.kind = TXN_SESSION_DOWN, .session = connection};
     bool welcome = session->welcome;
+    uint64_t peer_id = session->peer_id;
     uint32_t last = node->session_count - 1;
 
     node_trace(node, &(struct as_trace){.kind = AS_TRACE_SESSION_DOWN,
@@ -68,7 +69,9 @@ static void session_end(struct node *node, struct node_session *session, const c
     node->session_count--;
     node->broken_sessions -= session->broken;
     session_free(session);
-    if (welcome)
+    if (peer_id)
+        node_link_ended(node, peer_id, connection);
+    else if (welcome)
         node_txn(node, &event);
 }
 
@@ -89,39 +92,46 @@ static void session_refuse(struct node *node, struct node_session *session, cons
     session_end(node, session, why);
 }
 
-void node_on_accepted(struct node *node, uint64_t connection, const char *peer)
+struct node_session *node_session_new(struct node *node, uint64_t connection, const char *peer)
 {
     struct node_session *session;
 
     if (node->failed || node->session_count == AS_AGENT_SESSIONS_MAX)
-        goto refuse;
+        return NULL;
     session = as_alloc_zero(1, sizeof(*session));
     if (!session)
-        goto refuse;
+        return NULL;
     if (as_map_insert(&node->session_map, connection_hash(connection), node->session_count)) {
         as_free(session);
-        goto refuse;
+        return NULL;
     }
     session->connection = connection;
     session->heard_at = node->ops->now(node->env);
     strncpy(session->peer, peer, NODE_PEER_LEN_MAX);
     as_buf_init(&session->in, AS_FRAME_BYTES_MAX + AS_FRAME_HEADER_LEN);
     node->sessions[node->session_count++] = session;
-    return;
-refuse:
+    return session;
+}
+
+void node_on_accepted(struct node *node, uint64_t connection, const char *peer)
+{
+    if (node_session_new(node, connection, peer))
+        return;
     node_trace(node, &(struct as_trace){.kind = AS_TRACE_WIRE_REFUSED,
                                         .number = connection,
                                         .name = peer,
-                                        .detail = "too many agent sessions, or out of memory"});
+                                        .detail = "too many sessions, or out of memory"});
     node->ops->net_close(node->env, connection);
 }
 
 void node_on_closed(struct node *node, uint64_t connection, as_err err)
 {
-    struct node_session *session = find(node, connection);
+    struct node_session *session = node_session_find(node, connection);
 
     if (session)
         session_end(node, session, err ? as_err_text(err) : "closed by the peer");
+    else
+        (void)node_link_failed(node, connection);
 }
 
 void node_send(struct node *node, uint64_t session, const struct as_wire_msg *msg)
@@ -137,7 +147,7 @@ void node_send(struct node *node, uint64_t session, const struct as_wire_msg *ms
     }
     /* Out of memory. A session may be lost, but not a message in the middle of it. It is ended when the turn ends: here
      * the core's effects are being carried out, and its next step would take them away. */
-    to = find(node, session);
+    to = node_session_find(node, session);
     if (to && !to->broken) {
         to->broken = true;
         node->broken_sessions++;
@@ -190,7 +200,26 @@ static void announce(struct node *node, struct node_session *session)
 void node_sessions_announce(struct node *node)
 {
     for (uint32_t i = 0; i < node->session_count; i++)
-        announce(node, node->sessions[i]);
+        if (!node->sessions[i]->peer_id)
+            announce(node, node->sessions[i]);
+}
+
+void node_sessions_serve(struct node *node)
+{
+    for (uint32_t i = 0; i < node->session_count; i++) {
+        struct node_session *session = node->sessions[i];
+
+        for (uint32_t s = 0; s < session->slot_count; s++) {
+            struct node_slot *slot = &session->slots[s];
+            struct as_wire_participant facts = slot->facts;
+
+            if (!slot->known || !slot->up)
+                continue;
+            facts.name = (struct as_bytes){(const uint8_t *)slot->name, strlen(slot->name)};
+            node_txn(node, &(struct txn_event){.kind = TXN_SERVE,
+                                               .serve = {session->connection, &facts}});
+        }
+    }
 }
 
 static const char *on_hello(struct node *node, struct node_session *session,
@@ -301,8 +330,12 @@ static const char *on_message(struct node *node, struct node_session *session,
 {
     uint64_t id = session->connection;
 
+    if (msg->type == AS_WIRE_PEER)
+        return node_on_peer(node, session, &msg->peer);
+    if (session->dialed || (session->welcome && session->peer_id))
+        return node_on_peer_message(node, session, msg);
     if (!session->welcome && msg->type != AS_WIRE_HELLO)
-        return "the first message must be HELLO";
+        return "the first message must be HELLO or PEER";
     switch (msg->type) {
     case AS_WIRE_HELLO:
         return on_hello(node, session, &msg->hello);
@@ -367,7 +400,7 @@ static bool take_frames(struct node *node, struct node_session *session, struct 
 
 void node_on_bytes(struct node *node, uint64_t connection, struct as_bytes bytes)
 {
-    struct node_session *session = find(node, connection);
+    struct node_session *session = node_session_find(node, connection);
     size_t taken;
 
     if (!session || session->broken || node->failed)

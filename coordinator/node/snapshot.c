@@ -53,7 +53,7 @@ static void snapshot_next(struct node *node)
         if (event.chunk.last)
             node_snapshot_stop(node);
     }
-    node_log(node, &event);
+    (void)node_log(node, &event);
 }
 
 void node_snapshot_if_due(struct node *node)
@@ -74,7 +74,7 @@ void node_snapshot_if_due(struct node *node)
     node->snapshot_begun = false;
     node->snapshot_index = event.snapshot.index;
     node->snapshot_term = event.snapshot.term;
-    node_log(node, &event);
+    (void)node_log(node, &event);
 }
 
 static void snapshot_done(struct node *node, uint64_t index)
@@ -84,18 +84,6 @@ static void snapshot_done(struct node *node, uint64_t index)
 
     if (index == node->snapshot_index)
         (void)node_raft(node, &event);
-}
-
-void node_snapshot_effects(struct node *node, const struct log_effects *effects)
-{
-    uint64_t done = effects->snapshot_done;
-
-    if (effects->snapshot_given_up && node->snapshot_running)
-        node_snapshot_stop(node); /* for want of space: the next one comes when more is logged */
-    else if (effects->snapshot_wants_chunk && node->snapshot_running)
-        snapshot_next(node);
-    if (done)
-        snapshot_done(node, done);
 }
 
 /* --- Of opening --- */
@@ -114,28 +102,191 @@ as_err node_replay_snapshot(struct node *node, struct as_bytes chunk, bool last)
                               txn_log_time_ms(node->txn), &node->replayed_members);
 }
 
-/* --- Sent, received --- */
+/* --- Sent to a node that lags --- */
 
+/* A peer waits for one chunk at a time: a newer wish replaces the older one. */
 void node_snapshot_read(struct node *node, uint64_t peer, uint64_t index, uint32_t chunk)
 {
-    (void)node;
-    (void)peer;
-    (void)index;
-    (void)chunk;
+    uint32_t i = node->chunk_reading ? 1 : 0;
+
+    while (i < node->chunk_count && node->chunks[i].peer != peer)
+        i++;
+    if (i == AS_COUNT_OF(node->chunks))
+        return; /* Raft asks again */
+    if (i == node->chunk_count)
+        node->chunk_count++;
+    node->chunks[i].peer = peer;
+    node->chunks[i].index = index;
+    node->chunks[i].chunk = chunk;
 }
+
+static void chunk_answer(struct node *node, const struct log_chunk *chunk)
+{
+    struct raft_event event = {.kind = RAFT_SNAPSHOT_CHUNK,
+                               .chunk = {node->chunks[0].peer, chunk->index, chunk->number,
+                                         chunk->last, chunk->err, chunk->bytes}};
+
+    node->chunk_reading = false;
+    node->chunk_count--;
+    memmove(node->chunks, node->chunks + 1, node->chunk_count * sizeof(node->chunks[0]));
+    (void)node_raft(node, &event);
+}
+
+static void chunks_read(struct node *node)
+{
+    while (node->chunk_count > 0 && !node->chunk_reading && !node->failed) {
+        struct log_event event = {.kind = LOG_READ_CHUNK,
+                                  .read = {node->chunks[0].index, node->chunks[0].chunk}};
+        as_err err;
+
+        node->chunk_reading = true;
+        err = node_log(node, &event); /* it may be answered in this very call */
+        if (err == AS_ERR_BUSY || err == AS_ERR_NOMEM) {
+            node->chunk_reading = false;
+            return; /* Raft asks again */
+        }
+        if (err)
+            chunk_answer(node, &(struct log_chunk){.index = event.read.index,
+                                                   .number = event.read.number,
+                                                   .err = err});
+    }
+}
+
+/* --- Received from the leader --- */
 
 void node_snapshot_write(struct node *node, const struct raft_effect *effect)
 {
-    (void)node;
-    (void)effect;
+    as_buf_clear(&node->received.bytes);
+    as_put_bytes(&node->received.bytes, effect->snapshot_write.bytes.data,
+                 effect->snapshot_write.bytes.len);
+    node->received.index = effect->snapshot_write.index;
+    node->received.term = effect->snapshot_write.term;
+    node->received.chunk = effect->snapshot_write.chunk;
+    node->received.last = effect->snapshot_write.last;
+    node->received.begin = effect->snapshot_write.chunk == 0;
+    node->received.pending = true;
+    node->received.given = false;
+    node->received.drop = false;
 }
 
 void node_snapshot_drop(struct node *node)
 {
-    (void)node;
+    node->received.pending = false;
+    node->received.drop = true;
+}
+
+static void received_forget(struct node *node)
+{
+    txn_free(node->received.txn);
+    node->received.txn = NULL;
+    node->received.pending = node->received.given = node->received.wanted = false;
+    as_buf_clear(&node->received.bytes);
+}
+
+static void received_failed(struct node *node)
+{
+    struct raft_event event = {.kind = RAFT_SNAPSHOT_FAILED,
+                               .snapshot = {node->received.index, node->received.term}};
+
+    received_forget(node);
+    (void)node_log(node, &(struct log_event){.kind = LOG_INSTALL_GIVE_UP});
+    (void)node_raft(node, &event);
+}
+
+static as_err received_begin(struct node *node)
+{
+    struct log_event event = {.kind = LOG_INSTALL_BEGIN,
+                              .install = {node->received.index, node->received.term}};
+    as_err err;
+
+    txn_free(node->received.txn);
+    node->received.txn = NULL;
+    node->received.begin = node->received.wanted = false;
+    err = txn_new(&node->received.txn, &node->config.txn);
+    return err ? err : node_log(node, &event);
+}
+
+/* The first chunk is the members': Raft has them from the message. */
+static as_err received_give(struct node *node)
+{
+    struct as_bytes bytes = as_buf_bytes(&node->received.bytes);
+    struct log_event event = {.kind = LOG_INSTALL_CHUNK,
+                              .chunk = {.bytes = bytes, .last = node->received.last}};
+    as_err err = node->received.bytes.err;
+
+    node->received.pending = node->received.wanted = false;
+    node->received.given = true;
+    if (!err && node->received.chunk > 0)
+        err = txn_restore(node->received.txn, bytes, node->received.last);
+    return err ? err : node_log(node, &event);
+}
+
+static void received_stored(struct node *node)
+{
+    struct raft_event event = {.kind = RAFT_SNAPSHOT_STORED,
+                               .stored = {node->received.index, node->received.chunk}};
+
+    node->received.given = false;
+    (void)node_raft(node, &event);
 }
 
 void node_snapshot_settle(struct node *node)
 {
-    (void)node;
+    as_err err = AS_OK;
+
+    if (node->received.drop) {
+        node->received.drop = false;
+        received_forget(node);
+        (void)node_log(node, &(struct log_event){.kind = LOG_INSTALL_GIVE_UP});
+    }
+    if (node->received.pending && node->received.begin)
+        err = received_begin(node);
+    if (!err && node->received.pending && node->received.wanted)
+        err = received_give(node);
+    if (err && !node->failed)
+        received_failed(node);
+    chunks_read(node);
+}
+
+/* The old table goes, with whatever this follower was still to be told of it. A crash here: the log
+ * opens with the snapshot. */
+static void received_installed(struct node *node, uint64_t index)
+{
+    struct raft_event event = {.kind = RAFT_SNAPSHOT_INSTALLED,
+                               .snapshot = {index, node->received.term}};
+
+    if (!node->received.txn || index != node->received.index)
+        return;
+    if (node->snapshot_running)
+        node_snapshot_stop(node);
+    txn_free(node->txn);
+    node->txn = node->received.txn;
+    node->received.txn = NULL;
+    received_forget(node);
+    node->applied = node->committed = index;
+    (void)node_raft(node, &event);
+    node_sessions_serve(node);
+}
+
+void node_snapshot_effects(struct node *node, const struct log_effects *effects)
+{
+    struct log_effects said = *effects; /* the next step of the log takes them away */
+
+    if (said.chunk.index && node->chunk_reading)
+        chunk_answer(node, &said.chunk);
+    if (said.snapshot_given_up && node->snapshot_running)
+        node_snapshot_stop(node); /* for want of space: the next one comes when more is logged */
+    else if (said.snapshot_wants_chunk && node->snapshot_running)
+        snapshot_next(node);
+    if (said.snapshot_done)
+        snapshot_done(node, said.snapshot_done);
+    if (said.install_wants_chunk) {
+        node->received.wanted = true;
+        if (node->received.given)
+            received_stored(node);
+    }
+    if (said.install_given_up && node->received.txn)
+        received_failed(node);
+    if (said.install_done)
+        received_installed(node, said.install_done);
 }

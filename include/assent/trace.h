@@ -26,6 +26,7 @@ enum as_trace_level { AS_TRACE_DEBUG, AS_TRACE_INFO, AS_TRACE_WARN, AS_TRACE_ALA
     X(RESIGNED, INFO, "not leading any more")                                        \
     X(SESSION_UP, INFO, "agent session up")                                          \
     X(SESSION_DOWN, INFO, "agent session down")                                      \
+    X(PEER_UP, INFO, "linked with another node")                                     \
     X(PARTICIPANT_UP, INFO, "participant up")                                        \
     X(PARTICIPANT_DOWN, WARN, "participant down")                                    \
     X(IDENTITY_CHANGED, WARN, "a database bears a new identity (R7)")                \

@@ -1,5 +1,5 @@
 /*
- * The link between agent and node: checksummed frames with one flat message each.
+ * The link between agent and node, and between nodes: checksummed frames with one flat message each.
  *
  * Frame: u32 payload length, u8 type, u8 wire version, u16 zero, u64 XXH3 of the payload seeded with these
  * eight bytes; then the payload. AS_FRAME_BYTES_MAX counts all of it. A frame that fails any check ends the
@@ -37,6 +37,10 @@ enum as_wire_type {
     AS_WIRE_ANSWER,      /* node: pending or unknown (commit and abort have their own messages) */
     AS_WIRE_PING,        /* either side, when nothing was sent for a while */
     AS_WIRE_PONG,
+    AS_WIRE_PEER,      /* node: to another node, first; answered by its own */
+    AS_WIRE_RAFT,      /* node: a message of coordinator/raft */
+    AS_WIRE_FORWARD,   /* node: a request of my API that the leader must answer */
+    AS_WIRE_FORWARDED, /* node: its answer */
     AS_WIRE_TYPE_END,
 };
 
@@ -172,7 +176,13 @@ struct as_wire_msg {
         struct as_wire_ack ack;
         struct as_wire_inquire inquire;
         struct as_wire_answer answer;
-        uint64_t ping; /* PING, PONG: echoed */
+        uint64_t ping;               /* PING, PONG: echoed */
+        struct as_wire_welcome peer; /* who I am */
+        struct as_bytes raft;
+        struct {
+            uint64_t number; /* the asking node's; comes back */
+            struct as_bytes bytes;
+        } forward; /* FORWARD, FORWARDED */
     };
 };
 

@@ -98,6 +98,17 @@ static struct as_wire_msg example(enum as_wire_type type)
     case AS_WIRE_PONG:
         msg.ping = 0xfedcba9876543210;
         break;
+    case AS_WIRE_PEER:
+        msg.peer = (struct as_wire_welcome){3, 0x5f3a9c01d2e4b687, text_of("demo")};
+        break;
+    case AS_WIRE_RAFT:
+        msg.raft = text_of("a message of Raft");
+        break;
+    case AS_WIRE_FORWARD:
+    case AS_WIRE_FORWARDED:
+        msg.forward.number = 0x0102030405060708;
+        msg.forward.bytes = text_of("a request");
+        break;
     case AS_WIRE_TYPE_END:
         break;
     }
