@@ -276,6 +276,8 @@ static void print_report(const struct log_report *report, const struct dump *dum
         add_u64(all, "records", report->records);
         add_u64(all, "entries", dump->entries);
         add_u64(all, "snapshot_index", report->snapshot_index);
+        cJSON_AddBoolToObject(all, "snapshot_received", report->snapshot_received);
+        add_u64(all, "truncations", report->truncations);
         add_u64(all, "first_index", report->first_index);
         add_u64(all, "last_index", report->last_index);
         add_u64(all, "last_term", report->last_term);
@@ -287,10 +289,11 @@ static void print_report(const struct log_report *report, const struct dump *dum
     printf("clean: cluster %s, incarnation %016" PRIx64 ", node %" PRIu64 "\n"
            "  %u segments, %" PRIu64 " records, %" PRIu64 " entries %" PRIu64 " to %" PRIu64
            ", last term %" PRIu64 "\n"
-           "  snapshot at %" PRIu64 ", torn tail of %" PRIu64 " bytes\n",
+           "  %ssnapshot at %" PRIu64 ", %" PRIu64 " truncations, torn tail of %" PRIu64 " bytes\n",
            report->cluster, report->incarnation, report->node, report->segments, report->records,
            dump->entries, report->first_index, report->last_index, report->last_term,
-           report->snapshot_index, report->cut_bytes);
+           report->snapshot_received ? "received " : "", report->snapshot_index,
+           report->truncations, report->cut_bytes);
 }
 
 static int log_read(const char *dir, struct dump *dump, struct log_report *ret_report)

@@ -22,8 +22,9 @@
                                         */
 #define LOG_CHUNK_BYTES_MAX (2u << 20) /* of a snapshot */
 #define LOG_WINDOW_BYTES \
-    (LOG_CHUNK_BYTES_MAX + 4096) /* read at once: holds any record and chunk \
+    (LOG_CHUNK_BYTES_MAX + 4096)           /* read at once: holds any record and chunk \
                                   */
+#define LOG_CHUNK_AT_BYTES_MAX (16u << 20) /* u64 for each chunk of a snapshot */
 #define LOG_CHUNK_HEADER 16
 #define LOG_TRAILER_BYTES 32
 #define LOG_SPARES 2

@@ -144,6 +144,8 @@ static as_err append(struct log *log, const struct log_event *event)
 
     if (entry->payload.len > record_bytes_max(log) || total > record_bytes_max(log))
         return AS_ERR_TOOBIG;
+    if (log->switching)
+        return AS_ERR_BUSY;
     if (!log_has_room(log, total, event->append.forced ? LOG_NEED_WORK : LOG_NEED_ENTRY))
         return AS_ERR_NOSPACE;
     err = gather(log, &record);
@@ -169,7 +171,10 @@ static as_err truncate(struct log *log, const struct log_event *event)
         .kind = LOG_KIND_TRUNCATE, .index = index, .term = log_terms_at(&log->runs, index - 1)};
     as_err err;
 
-    if (index <= log->snapshot_index || (log_shot_writes(log) && index <= log->snapshot.index))
+    if (log->switching)
+        return AS_ERR_BUSY;
+    if (index <= log->newest.index ||
+        (log_shot_writes(log) && !log->snapshot.received && index <= log->snapshot.index))
         return AS_ERR_INVALID; /* what a snapshot holds is committed */
     if (!log_has_room(log, LOG_RECORD_HEADER, LOG_NEED_STATE))
         return AS_ERR_NOSPACE;
@@ -183,7 +188,7 @@ static as_err truncate(struct log *log, const struct log_event *event)
     return AS_OK;
 }
 
-static as_err disk_done(struct log *log, const struct log_event *event, struct log_effects *effects)
+static as_err disk_done(struct log *log, const struct log_event *event)
 {
     as_err err = event->disk_done.err;
     struct as_disk_op op;
@@ -204,15 +209,17 @@ static as_err disk_done(struct log *log, const struct log_event *event, struct l
         log_writer_done(log, &op, err);
     else if (lane == LOG_MAKER)
         log_maker_done(log, &op, err, event->now);
+    else if (lane == LOG_READER)
+        log_read_done(log, &op, err);
     else
-        log_shot_done(log, &op, err, effects);
+        log_shot_done(log, &op, err);
     return AS_OK;
 }
 
-static as_err handle(struct log *log, const struct log_event *event, struct log_effects *effects)
+static as_err handle(struct log *log, const struct log_event *event)
 {
     if (event->kind == LOG_DISK_DONE)
-        return disk_done(log, event, effects);
+        return disk_done(log, event);
     if (log->fatal[0])
         return AS_ERR_IO;
     switch (event->kind) {
@@ -226,7 +233,7 @@ static as_err handle(struct log *log, const struct log_event *event, struct log_
         if (!err) {
             log->marked = false;
             log->mark_at = event->now + log->config.mark_ms * AS_MS;
-            effects->written_seq = log->written_seq;
+            log->effects.written_seq = log->written_seq;
         }
         return err;
     }
@@ -234,30 +241,34 @@ static as_err handle(struct log *log, const struct log_event *event, struct log_
         log->flush = log->gather.len != 0;
         return AS_OK;
     case LOG_SNAPSHOT_BEGIN:
-        return log_snapshot_begin(log, event->snapshot.index, event->snapshot.term, effects);
+        return log_snapshot_begin(log, event->snapshot.index, event->snapshot.term);
     case LOG_SNAPSHOT_CHUNK:
-        return log_snapshot_chunk(log, event->chunk.bytes, event->chunk.last);
+    case LOG_INSTALL_CHUNK:
+        return log_snapshot_chunk(log, event->chunk.bytes, event->chunk.last,
+                                  event->kind == LOG_INSTALL_CHUNK);
     case LOG_SNAPSHOT_GIVE_UP:
         return log_snapshot_give_up(log);
+    case LOG_INSTALL_BEGIN:
+        return log_install_begin(log, event->install.index, event->install.term);
+    case LOG_INSTALL_GIVE_UP:
+        return log_install_give_up(log);
+    case LOG_READ_CHUNK:
+        return log_read_chunk(log, event->read.index, event->read.number);
     case LOG_TIMER:
     case LOG_DISK_DONE:
         return AS_OK;
-    case LOG_INSTALL_BEGIN:
-    case LOG_INSTALL_CHUNK:
-    case LOG_INSTALL_GIVE_UP:
-    case LOG_READ_CHUNK:
-        break; /* to come */
     }
     return AS_ERR_INVALID;
 }
 
 as_err log_step(struct log *log, const struct log_event *event, struct log_effects *ret_effects)
 {
-    struct log_effects effects = {0};
+    struct log_effects *effects = &log->effects;
     as_err err;
 
     begin_step(log);
-    err = log->config.read_only ? AS_ERR_INVALID : handle(log, event, &effects);
+    *effects = (struct log_effects){0};
+    err = log->config.read_only ? AS_ERR_INVALID : handle(log, event);
     /* Appending only gathers: its caller need not look for operations. */
     if (!err && !log->fatal[0] && event->kind != LOG_APPEND && event->kind != LOG_VOTE &&
         event->kind != LOG_TRUNCATE) {
@@ -265,15 +276,15 @@ as_err log_step(struct log *log, const struct log_event *event, struct log_effec
         log_make_spare(log, event->now);
         log_update_full(log);
     }
-    effects.ops = &log->ops[log->run];
-    effects.op_count = log->run_count;
-    effects.persisted_seq = log->persisted_seq;
-    effects.persisted_index = log_persisted_index(log);
-    effects.full = log->full;
-    effects.traces = log->traces;
-    effects.trace_count = log->trace_count;
-    effects.fatal = log->fatal[0] ? log->fatal : NULL;
-    *ret_effects = effects;
+    effects->ops = &log->ops[log->run];
+    effects->op_count = log->run_count;
+    effects->persisted_seq = log->persisted_seq;
+    effects->persisted_index = log_persisted_index(log);
+    effects->full = log->full;
+    effects->traces = log->traces;
+    effects->trace_count = log->trace_count;
+    effects->fatal = log->fatal[0] ? log->fatal : NULL;
+    *ret_effects = *effects;
     return err;
 }
 
@@ -295,13 +306,12 @@ uint64_t log_last_index(const struct log *log)
 uint64_t log_persisted_index(const struct log *log)
 {
     uint64_t last = log->durable.last_index;
-
     return log->cut_seq > log->persisted_seq && last > log->cut_index ? log->cut_index : last;
 }
 
 uint64_t log_snapshot_index(const struct log *log)
 {
-    return log->snapshot_index;
+    return log->newest.index;
 }
 
 uint64_t log_bytes_since_snapshot(const struct log *log)
@@ -355,7 +365,11 @@ static as_err new_log(struct log **ret_log, const struct log_config *config,
     as_buf_init(&log->shot_buf, LOG_CHUNK_BYTES_MAX + 2 * LOG_HEADER_BYTES);
     as_buf_init(&log->kept, SIZE_MAX / 2);
     log->runs = in->runs;
-    as_buf_init(&in->runs, 0); /* moved */
+    as_buf_init(&in->runs, 0); /* moved, and so is the next */
+    log->chunk_at = in->chunk_at;
+    as_buf_init(&in->chunk_at, 0);
+    as_buf_init(&log->shot_at, LOG_CHUNK_AT_BYTES_MAX);
+    as_buf_init(&log->read_buf, LOG_CHUNK_BYTES_MAX + LOG_CHUNK_HEADER);
     err = keep_segments(log, in);
     if (err) {
         log_free(log);
@@ -363,12 +377,14 @@ static as_err new_log(struct log **ret_log, const struct log_config *config,
     }
     log->segment = *log_header_at(in, log_file_count(in, LOG_NAME_SEGMENT) - 1);
     log->salt = log_segment_salt(&log->segment);
-    log->tail = in->tail;
     fold = &log->fold;
     *fold = in->fold;
     log->durable = *fold;
+    log->shot = in->install ? LOG_SHOT_SWITCH : LOG_SHOT_IDLE;
+    log->tail = in->tail;
     log->entry_bytes = in->entry_bytes;
-    log->snapshot_index = in->snapshot.index;
+    log->newest = in->snapshot;
+    log->newest_end = in->snapshot_end;
     log->marked = in->marked || in->tail == LOG_DATA_OFFSET;
     *ret_log = log;
     return AS_OK;
@@ -415,5 +431,8 @@ void log_free(struct log *log)
     as_buf_close(&log->shot_buf);
     as_buf_close(&log->kept);
     as_buf_close(&log->runs);
+    as_buf_close(&log->chunk_at);
+    as_buf_close(&log->shot_at);
+    as_buf_close(&log->read_buf);
     as_free(log);
 }

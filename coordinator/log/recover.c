@@ -316,6 +316,7 @@ static void fill_report(struct log_recovery *in)
     memcpy(report->cluster, in->identity.cluster, sizeof report->cluster);
     report->snapshot_index = in->snapshot.index;
     report->snapshot_term = in->snapshot.term;
+    report->snapshot_received = in->snapshot.received;
     report->first_index = in->fold.last_index > in->snapshot.index ? in->snapshot.index + 1 : 0;
     report->last_index = in->fold.last_index;
     report->last_term = in->fold.last_term;
@@ -324,12 +325,25 @@ static void fill_report(struct log_recovery *in)
     report->voted_for = in->fold.voted_for;
 }
 
-/* The snapshot was taken of this log: its last entry stands in it, in the same term. */
+/*
+ * The snapshot was taken of this log: its last entry stands in it, in the same term. Or it was
+ * received, and the log is about to begin anew behind it: a crash came before the log said so.
+ */
 static as_err join_snapshot(struct log_recovery *in)
 {
     uint64_t index = in->snapshot.index;
     unsigned long long number = index, last = in->fold.last_index;
 
+    if (in->snapshot.received &&
+        (index > in->fold.last_index || log_terms_at(&in->runs, index) != in->snapshot.term)) {
+        in->install = true;
+        in->fold.last_index = index;
+        in->fold.last_term = in->snapshot.term;
+        log_terms_cut(&in->runs, 0);
+        as_err err = log_terms_add(&in->runs, index, in->snapshot.term);
+
+        return err ? err : log_deliver_truncation(in, 0);
+    }
     if (index > in->fold.last_index)
         return log_refuse(in, AS_ERR_CORRUPT,
                           "the log ends with entry %llu, before its snapshot %016llx.snap", last,
@@ -386,6 +400,7 @@ as_err log_recover(struct log_recovery *in)
         as_buf_init(&in->files[kind], SIZE_MAX / 2);
     as_buf_init(&in->headers, SIZE_MAX / 2);
     as_buf_init(&in->runs, LOG_TERMS_BYTES_MAX);
+    as_buf_init(&in->chunk_at, LOG_CHUNK_AT_BYTES_MAX);
     err = log_list(in);
     if (!err)
         err = make_window(in);
@@ -411,5 +426,6 @@ void log_recovery_close(struct log_recovery *in)
         as_buf_close(&in->files[kind]);
     as_buf_close(&in->headers);
     as_buf_close(&in->runs);
+    as_buf_close(&in->chunk_at);
     as_free(in->window.data);
 }

@@ -89,6 +89,9 @@ struct log_recovery {
     size_t base;                  /* segments before it lie wholly below the snapshot: not needed */
     struct log_fold fold;         /* at the end of the log */
     struct as_buf runs;           /* terms of its entries (terms.h) */
+    struct as_buf chunk_at;       /* u64: where the snapshot's chunks begin */
+    uint64_t snapshot_end;        /* and where the last one ends */
+    bool install;                 /* the received snapshot takes the place of the log found */
     uint64_t handed_last;         /* the last entry handed over that stands; 0: none */
     uint64_t entry_bytes;         /* of entries behind the snapshot */
     bool marked;                  /* the last record is a MARK */
@@ -128,6 +131,8 @@ as_err log_snapshot_replay(struct log_recovery *in, const struct log_file *file)
 /* Whose file it is; sets *identity from the first one where config leaves it open. */
 as_err log_identity_check(struct log_recovery *in, const char *name,
                           const struct log_identity *found) AS_MUSTCHECK;
+/* Entries from `index` on that were handed over are void; scan.c. */
+as_err log_deliver_truncation(struct log_recovery *in, uint64_t index) AS_MUSTCHECK;
 /* Fills report->detail and returns err. */
 as_err log_refuse(struct log_recovery *in, as_err err, const char *format, ...) AS_MUSTCHECK
     __attribute__((format(printf, 3, 4)));

@@ -63,7 +63,7 @@ static as_err deliver_entry(struct log_recovery *in, const struct log_record *re
 }
 
 /* Entries from `index` on are void. Those that the snapshot covers were never handed over. */
-static as_err deliver_truncation(struct log_recovery *in, uint64_t index)
+as_err log_deliver_truncation(struct log_recovery *in, uint64_t index)
 {
     const struct log_replay *replay = in->replay;
 
@@ -94,13 +94,13 @@ static as_err deliver(struct log_recovery *in, const struct log_record *record, 
                                       : AS_OK;
     case LOG_KIND_TRUNCATE:
         in->report->truncations++;
-        return deliver_truncation(in, record->index);
+        return log_deliver_truncation(in, record->index);
     case LOG_KIND_INSTALL:
         if (record->index > in->snapshot.index)
             return log_refuse(in, AS_ERR_CORRUPT,
                               "%s: the snapshot that it continues, %016llx.snap, was removed",
                               in->window.name, (unsigned long long)record->index);
-        return deliver_truncation(in, 0);
+        return log_deliver_truncation(in, 0);
     case LOG_KIND_MARK:
     case LOG_KIND_SEAL:
         break;

@@ -71,8 +71,12 @@ as_err log_snapshot_replay(struct log_recovery *in, const struct log_file *file)
         chunk = (struct as_bytes){frame + LOG_CHUNK_HEADER, len};
         if (!log_chunk_matches(frame, salt, number, chunk))
             return damaged(in, offset, "a chunk's checksum does not match");
+        as_put_u64(&in->chunk_at, offset);
+        if (in->chunk_at.err)
+            return AS_ERR_NOMEM;
         offset += whole;
         total += len;
+        in->snapshot_end = offset;
         if (last) {
             uint8_t trailer[LOG_TRAILER_BYTES];
 

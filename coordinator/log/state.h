@@ -1,7 +1,7 @@
 /*
  * The running log, shared by the files of this room only.
  *
- * Three lanes, each with at most one disk operation in flight, so that nothing that depends on
+ * Four lanes, each with at most one disk operation in flight, so that nothing that depends on
  * another is ever started together with it (the effects of one step may be carried out in any
  * order): writer    records into the last segment, in order; opens the next segment maker creates a
  * spare segment ahead of use snapshot  writes a snapshot, then removes or recycles what it made
@@ -16,10 +16,10 @@
 #include "coordinator/log/terms.h"
 
 #define LOG_GATHER_BYTES_MAX (64u << 20) /* waiting to be written; more is refused with NOMEM */
-#define LOG_OPS 12                       /* any 3 in use leave a run of 3 free */
+#define LOG_OPS 20                       /* any 4 in use leave a run of 4 free */
 #define LOG_TRACES 8
 
-enum log_lane { LOG_WRITER, LOG_MAKER, LOG_SNAPSHOT, LOG_LANES };
+enum log_lane { LOG_WRITER, LOG_MAKER, LOG_SNAPSHOT, LOG_READER, LOG_LANES };
 
 enum log_writer {
     LOG_WRITER_IDLE,
@@ -28,6 +28,7 @@ enum log_writer {
     LOG_WRITER_HEADER, /* of the next segment, into a spare */
     LOG_WRITER_RENAME, /* the spare gets its name */
     LOG_WRITER_SEAL,   /* of the segment left: its successor exists */
+    LOG_WRITER_SWITCH, /* INSTALL: a received snapshot took the place of all before */
 };
 
 enum log_maker { LOG_MAKER_IDLE, LOG_MAKER_CREATE, LOG_MAKER_RENAME, LOG_MAKER_REMOVE };
@@ -38,9 +39,11 @@ enum log_shot {
     LOG_SHOT_APPEND,
     LOG_SHOT_SYNC,
     LOG_SHOT_RENAME,
+    LOG_SHOT_SWITCH, /* received: waits until the writer has said so in the log */
     LOG_SHOT_TIDY_SEGMENT,
     LOG_SHOT_TIDY_SNAPSHOT,
-    LOG_SHOT_REMOVE, /* given up */
+    LOG_SHOT_TIDY_WAIT, /* the old snapshot is being read */
+    LOG_SHOT_REMOVE,    /* given up */
 };
 
 enum log_spare { LOG_SPARE_NONE, LOG_SPARE_MAKING, LOG_SPARE_READY, LOG_SPARE_TAKEN };
@@ -61,6 +64,7 @@ struct log {
     uint32_t lane_op[LOG_LANES];
     uint64_t ticket_last;
     uint32_t run, run_count; /* this step's */
+    struct log_effects effects;
     struct as_trace traces[LOG_TRACES];
     size_t trace_count;
     char trace_name[AS_FILE_NAME_MAX + 1];
@@ -106,12 +110,22 @@ struct log {
     /* Snapshot lane. */
     enum log_shot shot;
     struct log_snapshot snapshot; /* being written */
-    uint64_t snapshot_index;      /* of the newest one; 0: none */
+    struct log_snapshot newest;   /* index 0: there is none */
+    struct as_buf chunk_at;       /* u64: where its chunks begin */
+    uint64_t newest_end;          /* and where the last one ends */
     uint64_t snapshot_old;        /* to be removed */
-    uint64_t shot_bytes, shot_chunks, shot_offset, shot_entry_bytes;
-    struct as_buf shot_buf;
+    uint64_t shot_bytes, shot_offset, shot_entry_bytes;
+    struct as_buf shot_buf, shot_at;
     bool shot_last, shot_give_up;
     uint32_t shot_slot;
+    uint64_t awaited_index, awaited_term; /* to be received as soon as the lane is free; 0: none */
+    bool switching;      /* its last chunk was taken: the log is about to begin anew */
+    uint64_t switch_seq; /* INSTALL comes behind this record; later ones (votes) may wait for it */
+
+    /* Reader lane. */
+    struct log_chunk read;
+    struct as_buf read_buf;
+    uint64_t read_salt;
 
     struct log_counts counts;
 };
@@ -132,17 +146,22 @@ static inline uint64_t log_pending(const struct log *log)
     return log->out.len - log->out_at + log->gather.len;
 }
 
-/* Where ordinary records of a segment must end. Behind it have room, in this order: a MARK, the
- * INSTALL that an opening writes, and the SEAL. */
+/* Where ordinary records of a segment must end: behind it a MARK and the SEAL have room. */
 static inline uint64_t log_data_end(uint64_t segment_size)
 {
-    return segment_size - 3 * LOG_RECORD_HEADER;
+    return segment_size - 2 * LOG_RECORD_HEADER;
 }
 
 /* A snapshot is being written, and will be the newest. */
 static inline bool log_shot_writes(const struct log *log)
 {
     return log->shot >= LOG_SHOT_WANTS && log->shot <= LOG_SHOT_RENAME && !log->shot_give_up;
+}
+
+/* Chunks of this snapshot are being read. */
+static inline bool log_reads(const struct log *log, uint64_t snapshot_index)
+{
+    return log->lane_ticket[LOG_READER] && log->read.index == snapshot_index;
 }
 
 /* The lane must be free. The caller fills in what the kind needs. */
@@ -174,13 +193,20 @@ enum log_need {
 bool log_has_room(const struct log *log, uint64_t total, enum log_need need);
 
 /* snapshot.c */
-as_err log_snapshot_begin(struct log *log, uint64_t index, uint64_t term,
-                          struct log_effects *effects) AS_MUSTCHECK;
-as_err log_snapshot_chunk(struct log *log, struct as_bytes bytes, bool last) AS_MUSTCHECK;
+as_err log_snapshot_begin(struct log *log, uint64_t index, uint64_t term) AS_MUSTCHECK;
+as_err log_snapshot_chunk(struct log *log, struct as_bytes bytes, bool last,
+                          bool received) AS_MUSTCHECK;
 as_err log_snapshot_give_up(struct log *log) AS_MUSTCHECK;
+as_err log_install_begin(struct log *log, uint64_t index, uint64_t term) AS_MUSTCHECK;
+as_err log_install_give_up(struct log *log) AS_MUSTCHECK;
+/* INSTALL is durable. */
+void log_switched(struct log *log);
 /* Takes away what is not needed any more, unless the lane is busy: then that comes behind it. */
 void log_tidy(struct log *log);
-void log_shot_done(struct log *log, const struct as_disk_op *op, as_err err,
-                   struct log_effects *effects);
+void log_shot_done(struct log *log, const struct as_disk_op *op, as_err err);
+
+/* read.c */
+as_err log_read_chunk(struct log *log, uint64_t index, uint32_t number) AS_MUSTCHECK;
+void log_read_done(struct log *log, const struct as_disk_op *op, as_err err);
 
 #endif

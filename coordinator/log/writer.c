@@ -136,7 +136,8 @@ static void renamed(struct log *log)
 static bool mark_pending(const struct log *log)
 {
     return !log->marked && log->writer == LOG_WRITER_IDLE && log_pending(log) == 0 &&
-           log->tail + 3 * LOG_RECORD_HEADER <= log->segment.size;
+           log->shot != LOG_SHOT_SWITCH && /* INSTALL comes first, perhaps when there is space */
+           log->tail + 2 * LOG_RECORD_HEADER <= log->segment.size;
 }
 
 as_time log_mark_deadline(const struct log *log)
@@ -162,6 +163,30 @@ static void start_mark(struct log *log)
     log->marked = true;
 }
 
+/* --- A received snapshot takes the log's place --- */
+
+static void start_switch(struct log *log, as_time now)
+{
+    struct log_record install = {
+        .kind = LOG_KIND_INSTALL, .index = log->newest.index, .term = log->newest.term};
+    uint64_t position = log->segment.start + log->tail;
+    struct as_disk_op *op;
+
+    if (log->tail + LOG_RECORD_HEADER > log_data_end(log->segment.size)) {
+        start_header(log);
+        return;
+    }
+    op = log_start(log, LOG_WRITER, AS_DISK_WRITE);
+    log_record_put(log->scratch, &install);
+    log_record_close(log->scratch, log->salt, position, position);
+    log_name_segment(op->name, log->segment.start);
+    op->offset = log->tail;
+    op->bytes = (struct as_bytes){log->scratch, LOG_RECORD_HEADER};
+    log->writer = LOG_WRITER_SWITCH;
+    log->marked = false;
+    log->mark_at = now + log->config.mark_ms * AS_MS;
+}
+
 /* --- The lane --- */
 
 void log_write_next(struct log *log, as_time now)
@@ -170,6 +195,11 @@ void log_write_next(struct log *log, as_time now)
 
     if (log->writer != LOG_WRITER_IDLE)
         return;
+    if (log->shot == LOG_SHOT_SWITCH && log->persisted_seq >= log->switch_seq &&
+        log->out_at == log->out.len) {
+        start_switch(log, now);
+        return;
+    }
     if (log->out_at == log->out.len && log->flush) {
         if (log->out.cap > OUT_KEEP_BYTES)
             as_buf_close(&log->out);
@@ -214,6 +244,12 @@ void log_writer_done(struct log *log, const struct as_disk_op *op, as_err err)
         log->tail += LOG_RECORD_HEADER;
         log->counts.syncs++;
         log->writer = LOG_WRITER_IDLE;
+        return;
+    case LOG_WRITER_SWITCH:
+        log->tail += LOG_RECORD_HEADER;
+        log->counts.syncs++;
+        log->writer = LOG_WRITER_IDLE;
+        log_switched(log);
         return;
     case LOG_WRITER_HEADER:
         start_rename(log);

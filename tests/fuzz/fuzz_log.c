@@ -143,9 +143,10 @@ static void write_directory(struct script *in)
     in->segment.identity = (struct log_identity){.cluster = "demo", .incarnation = 7, .node = 1};
     in->segment.size = SEGMENT_BYTES;
     put_segment(in, 0);
-    for (int i = 0; in->left && i < 400; i++) {
+    for (int i = 0, files = 1; in->left && i < 400 && files < 30; i++) {
         uint8_t what = next(in);
 
+        files += what % 8 >= 6;
         switch (what % 8) {
         case 0:
         case 1:

@@ -9,7 +9,7 @@
 
 /* What the lives together must have met, or they prove little. */
 static struct {
-    uint64_t opened, rolled, snapshots, truncated, full, recovered, cut;
+    uint64_t opened, rolled, snapshots, truncated, installs, installed, reads, full, recovered, cut;
 } met;
 
 /* Elections without end: segments that hold only votes. */
@@ -35,6 +35,32 @@ static as_err truncate_some(struct world *world)
         return AS_OK;
     met.truncated++;
     return world_truncate(world, log_last_index(world->log) - as_rng_below(&world->rng, some));
+}
+
+/* A leader sends its snapshot, changes its mind, or another one sends another. */
+static as_err install_some(struct world *world)
+{
+    uint64_t some = log_last_index(world->log) + 60 - log_snapshot_index(world->log);
+    as_err err;
+
+    if (world->install && !world->switching && as_rng_below(&world->rng, 3) == 0) {
+        world_install_give_up(world);
+        world->install = 0;
+        return AS_OK;
+    }
+    err = world_install(world, log_snapshot_index(world->log) + 1 + as_rng_below(&world->rng, some),
+                        world->term + 1);
+    met.installs += err == AS_OK;
+    return err == AS_ERR_INVALID || err == AS_ERR_BUSY ? AS_OK : err;
+}
+
+/* Any chunk of the newest snapshot, or of one that is not the newest any more. */
+static as_err read_some(struct world *world)
+{
+    as_err err =
+        world_read(world, world->snapshot, (uint32_t)as_rng_below(&world->rng, WORLD_CHUNKS + 1));
+
+    return err == AS_ERR_BUSY || err == AS_ERR_NOTFOUND ? AS_OK : err;
 }
 
 static void act(struct world *world, bool votes)
@@ -68,8 +94,13 @@ static void act(struct world *world, bool votes)
         world_timer(world);
         break;
     case 7:
-        if (as_rng_below(rng, 8) == 0 && log_persisted_index(world->log) > world->snapshot &&
-            world->snapshot_next <= world->snapshot) {
+        if (as_rng_below(rng, 16) == 0) {
+            err = install_some(world);
+        } else if (as_rng_below(rng, 4) == 0) {
+            err = read_some(world);
+        } else if (as_rng_below(rng, 8) == 0 && !world->install &&
+                   log_persisted_index(world->log) > world->snapshot &&
+                   world->snapshot_next <= world->snapshot) {
             uint64_t newer = log_persisted_index(world->log) - world->snapshot;
 
             err = world_snapshot_at(world, world->snapshot + 1 + as_rng_below(rng, newer));
@@ -83,7 +114,7 @@ static void act(struct world *world, bool votes)
             (void)world_finish(world, (size_t)as_rng_below(rng, world->disk.queued));
         break;
     }
-    assert_true(err == AS_OK || err == AS_ERR_NOSPACE);
+    assert_true(err == AS_OK || err == AS_ERR_NOSPACE || (err == AS_ERR_BUSY && world->switching));
     assert_null(world->fatal);
     if (world->given_up) {
         world->given_up = false;
@@ -116,6 +147,8 @@ static void count_met(const struct world *world)
 {
     met.rolled += world->traces[AS_TRACE_SEGMENT_OPENED];
     met.snapshots += world->traces[AS_TRACE_SNAPSHOT_WRITTEN];
+    met.installed += world->installs;
+    met.reads += world->reads;
     met.full += world->traces[AS_TRACE_DISK_FULL];
     met.recovered += world->traces[AS_TRACE_DISK_RECOVERED];
 }
@@ -158,14 +191,18 @@ static void test_random_lives(void **state)
             print_message("seed %llu\n", (unsigned long long)seed);
         live(seed);
     }
-    print_message("%llu openings, %llu torn tails; %llu segments opened, %llu snapshots, %llu "
-                  "truncations, disk full %llu times, recovered %llu times\n",
-                  (unsigned long long)met.opened, (unsigned long long)met.cut,
-                  (unsigned long long)met.rolled, (unsigned long long)met.snapshots,
-                  (unsigned long long)met.truncated, (unsigned long long)met.full,
-                  (unsigned long long)met.recovered);
-    assert_true(count < 1000 || (met.cut > 100 && met.rolled > 100 && met.snapshots > 100 &&
-                                 met.truncated > 1000 && met.full > 100 && met.recovered > 10));
+    print_message(
+        "%llu openings, %llu torn tails; %llu segments opened, %llu snapshots, %llu "
+        "truncations, %llu of %llu installations, %llu chunks read, disk full %llu times, "
+        "recovered %llu times\n",
+        (unsigned long long)met.opened, (unsigned long long)met.cut, (unsigned long long)met.rolled,
+        (unsigned long long)met.snapshots, (unsigned long long)met.truncated,
+        (unsigned long long)met.installed, (unsigned long long)met.installs,
+        (unsigned long long)met.reads, (unsigned long long)met.full,
+        (unsigned long long)met.recovered);
+    assert_true(count < 1000 ||
+                (met.cut > 100 && met.rolled > 100 && met.snapshots > 100 && met.truncated > 1000 &&
+                 met.installed > 100 && met.reads > 100 && met.full > 100 && met.recovered > 10));
 }
 
 int main(void)

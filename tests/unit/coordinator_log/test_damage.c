@@ -21,16 +21,22 @@ static void append_short(struct world *world)
     assert_int_equal(world_append_len(world, true, len, bytes, content), AS_OK);
 }
 
-/* Two segments and a snapshot; small records in the last segment, a mark at its end. */
-static void make_log(struct world *world, uint64_t seed, bool mark)
+/* Two segments and a snapshot, taken or received; small records in the last segment, a truncation
+ * among them, a mark at its end. */
+static void make_log(struct world *world, uint64_t seed, bool mark, bool received)
 {
     world_start(world, seed);
     while (world->traces[AS_TRACE_SEGMENT_OPENED] < 1)
         world_commit(world, 20);
-    assert_int_equal(world_snapshot_at(world, 30), AS_OK);
+    if (received)
+        assert_int_equal(world_install(world, log_last_index(world->log) + 7, 9), AS_OK);
+    else
+        assert_int_equal(world_snapshot_at(world, 30), AS_OK);
     world_settle(world);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(world_vote(world), AS_OK);
+        if (i == 2)
+            assert_int_equal(world_truncate(world, log_last_index(world->log) - 1), AS_OK);
         for (int n = 0; n < 2; n++)
             append_short(world);
         world_flush(world);
@@ -143,13 +149,13 @@ static uint64_t used_bytes(const struct fake_file *file)
     return end + 64 < file->seen.size ? end + 64 : file->seen.size;
 }
 
-static void flip_every_bit(bool mark, size_t lost_max)
+static void flip_every_bit(bool mark, bool received, size_t lost_max)
 {
     struct world world;
     struct fake_disk sound;
     struct outcome outcome = {0};
 
-    make_log(&world, 11, mark);
+    make_log(&world, 11, mark, received);
     log_free(world.log);
     world.log = NULL;
     fake_copy(&sound, &world.disk);
@@ -181,14 +187,20 @@ static void flip_every_bit(bool mark, size_t lost_max)
 static void test_flips_behind_a_mark(void **state)
 {
     (void)state;
-    flip_every_bit(true, 0);
+    flip_every_bit(true, false, 0);
+}
+
+static void test_flips_with_a_received_snapshot(void **state)
+{
+    (void)state;
+    flip_every_bit(true, true, 0);
 }
 
 /* Without one the last write (two entries) is claimed by nothing yet: the vote before it is. */
 static void test_flips_without_a_mark(void **state)
 {
     (void)state;
-    flip_every_bit(false, 3);
+    flip_every_bit(false, false, 3);
 }
 
 /*
@@ -297,7 +309,7 @@ static void test_pairs_of_flips(void **state)
     struct as_rng rng = {13};
 
     (void)state;
-    make_log(&world, 14, true);
+    make_log(&world, 14, true, false);
     log_free(world.log);
     world.log = NULL;
     fake_copy(&sound, &world.disk);
@@ -337,7 +349,7 @@ static void test_truncations(void **state)
     struct outcome cut = {0}, lost = {0};
 
     (void)state;
-    make_log(&world, 15, true);
+    make_log(&world, 15, true, false);
     log_free(world.log);
     world.log = NULL;
     fake_copy(&sound, &world.disk);
@@ -551,6 +563,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flips_behind_a_mark),
+        cmocka_unit_test(test_flips_with_a_received_snapshot),
         cmocka_unit_test(test_flips_without_a_mark),
         cmocka_unit_test(test_a_vote_is_claimed_too),
         cmocka_unit_test(test_a_snapshot_claims_too),

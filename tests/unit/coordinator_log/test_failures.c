@@ -4,8 +4,8 @@
  */
 #include "world.h"
 
-/* A life that meets everything: segments, votes, a snapshot, recycling, marks. Returns at the first
- * failure. */
+/* A life that meets everything: segments, votes, truncations, snapshots taken and received,
+ * recycling, marks. Returns at the first failure. */
 static void life(struct world *world)
 {
     for (int i = 0; i < 24 && !world->fatal; i++) {
@@ -13,6 +13,10 @@ static void life(struct world *world)
             if (world_append(world, true) != AS_OK)
                 return;
         if (world_vote(world) != AS_OK)
+            return;
+        if (i % 6 == 5 && world_truncate(world, log_last_index(world->log) - 5) != AS_OK)
+            return;
+        if (i == 20 && world_install(world, log_last_index(world->log) + 9, 70) != AS_OK)
             return;
         world_flush(world);
         if (i % 8 == 7 && !world->fatal)
@@ -179,6 +183,12 @@ static void short_of_memory(void *ctx)
             world_flush(world);
             world_settle(world);
         }
+        if (i == 150) {
+            err = world_truncate(world, last - 20);
+            assert_true(err == AS_OK || (err == AS_ERR_NOMEM && test_allocation_failed()));
+            if (err)
+                assert_int_equal(world_truncate(world, last - 20), AS_OK);
+        }
         if (i == 200) {
             static uint8_t bytes[16384];
             struct log_event chunk = {.kind = LOG_SNAPSHOT_CHUNK};
@@ -197,6 +207,14 @@ static void short_of_memory(void *ctx)
     world_settle(world);
     assert_int_equal(world->acked, world->count);
     assert_int_equal(world->snapshot, 100);
+    err = world_read(world, 100, 1);
+    assert_true(err == AS_OK || (err == AS_ERR_NOMEM && test_allocation_failed()));
+    if (err)
+        assert_int_equal(world_read(world, 100, 1), AS_OK);
+    assert_int_equal(world_install(world, 1000, 70), AS_OK);
+    world_settle(world);
+    assert_int_equal(world->snapshot, 1000);
+    assert_int_equal(world->reads, 1);
     world_crash(world, true);
     err = world_open(world);
     assert_true(err == AS_OK || (err == AS_ERR_NOMEM && test_allocation_failed()));

@@ -19,7 +19,7 @@
 #include "tests/support/fake_disk.h"
 
 #define WORLD_RECORDS 20000
-#define WORLD_INDEXES (2 * WORLD_RECORDS)
+#define WORLD_INDEXES (3 * WORLD_RECORDS)
 #define WORLD_NODE 3
 #define WORLD_CHUNKS 3 /* of a snapshot */
 
@@ -63,6 +63,9 @@ struct world {
     uint64_t *handed;                   /* their hashes, by index */
     bool replay_wrong;
     uint32_t writes_in_flight;
+    uint64_t reading; /* the snapshot of which a chunk is being read */
+    uint32_t reading_chunk;
+    uint64_t reads, installs; /* that came to an end */
     uint64_t traces[AS_TRACE_COUNT];
 };
 
@@ -122,13 +125,17 @@ static FAKE_UNUSED void world_state_add(struct world_state *state, const struct 
 }
 
 /* 0: there is no such entry. */
-static FAKE_UNUSED uint64_t world_term_at(const struct world *world, uint64_t index)
+static FAKE_UNUSED uint64_t world_state_term(const struct world *world,
+                                             const struct world_state *state, uint64_t index)
 {
-    const struct world_state *state = world->state;
-
     if (!index || index > state->last || index < state->floor)
         return 0;
     return index == state->floor ? state->floor_term : world->records[state->live[index]].term;
+}
+
+static FAKE_UNUSED uint64_t world_term_at(const struct world *world, uint64_t index)
+{
+    return world_state_term(world, world->state, index);
 }
 
 /* Whether an opening found exactly this. */
@@ -136,8 +143,10 @@ static FAKE_UNUSED bool world_state_is(const struct world *world, const struct w
 {
     const struct log_report *report = &world->report;
 
-    if (state->last != report->last_index || state->vote_term != report->vote_term ||
-        state->voted_for != report->voted_for || report->snapshot_index < state->floor)
+    if (state->last != report->last_index ||
+        world_state_term(world, state, state->last) != report->last_term ||
+        state->vote_term != report->vote_term || state->voted_for != report->voted_for ||
+        report->snapshot_index < state->floor)
         return false;
     if (world->last_handed
             ? world->last_handed != state->last || world->first_handed != report->snapshot_index + 1
@@ -168,9 +177,11 @@ static FAKE_UNUSED size_t world_prefix(struct world *world, bool *ret_install)
                 .last = state->last, .floor = state->floor, .floor_term = state->floor_term};
 
             state->last = state->floor = world->install;
+            state->floor_term = world->install_term;
             installed = world_state_is(world, state);
             state->last = kept.last;
             state->floor = kept.floor;
+            state->floor_term = kept.floor_term;
         }
         if (plain || installed) {
             found = i;
@@ -208,6 +219,7 @@ static FAKE_UNUSED void world_installed(struct world *world, size_t at)
     world->records[at] =
         (struct world_record){WORLD_INSTALL, world->install, world->install_term, 0};
     world->installed++;
+    world->installs++;
     world_forget(world, world->count);
     if (world->snapshot < world->install)
         world->snapshot = world->install;
@@ -309,6 +321,7 @@ static FAKE_UNUSED as_err world_open(struct world *world)
     world->snapshot_next = world->install = 0;
     world->switching = world->wants_chunk = false;
     world->writes_in_flight = 0;
+    world->reading = 0;
     world->fatal = NULL;
     assert_int_equal(world->report.last_term, world_term_at(world, world->report.last_index));
     assert_int_equal(log_last_index(world->log), world->report.last_index);
@@ -404,6 +417,26 @@ static FAKE_UNUSED void world_snapshots(struct world *world)
     }
 }
 
+/* A chunk that is handed over is the one that was asked for, to the byte. */
+static FAKE_UNUSED void world_check_chunk(struct world *world)
+{
+    static uint8_t bytes[16384];
+    const struct log_chunk *chunk = &world->effects.chunk;
+    size_t len;
+
+    if (!chunk->index)
+        return;
+    assert_true(chunk->index == world->reading && chunk->number == world->reading_chunk);
+    world->reading = 0;
+    if (chunk->err)
+        return;
+    world->reads++;
+    len = world_chunk(chunk->index, chunk->number, bytes);
+    assert_int_equal(chunk->bytes.len, len);
+    assert_memory_equal(chunk->bytes.data, bytes, len);
+    assert_int_equal(chunk->last, chunk->number + 1 == WORLD_CHUNKS);
+}
+
 static FAKE_UNUSED as_err world_step(struct world *world, struct log_event event)
 {
     struct log_effects *effects = &world->effects;
@@ -426,6 +459,7 @@ static FAKE_UNUSED as_err world_step(struct world *world, struct log_event event
     world->acked = acked;
     world->fatal = effects->fatal;
     world_snapshots(world);
+    world_check_chunk(world);
     if (err)
         assert_int_equal(effects->op_count, 0);
     else if (event.kind != LOG_APPEND && event.kind != LOG_VOTE && event.kind != LOG_TRUNCATE)
@@ -507,12 +541,18 @@ static FAKE_UNUSED as_err world_finish(struct world *world, size_t i)
 
     if (op.kind == AS_DISK_WRITE)
         world->writes_in_flight--;
-    if (err == AS_ERR_NOTFOUND || err == AS_ERR_EXISTS)
+    if (err == AS_ERR_NOTFOUND || err == AS_ERR_EXISTS) /* a read too: it was not taken away */
         fail_msg("%s %s: %s", op.name, op.to, as_err_text(err));
     assert_int_equal(
         world_step(world, (struct log_event){.kind = LOG_DISK_DONE, .disk_done = {op.ticket, err}}),
         AS_OK);
     return err;
+}
+
+static FAKE_UNUSED void world_install_give_up(struct world *world)
+{
+    assert_int_equal(world_step(world, (struct log_event){.kind = LOG_INSTALL_GIVE_UP}), AS_OK);
+    world->wants_chunk = false;
 }
 
 static FAKE_UNUSED void world_feed(struct world *world)
@@ -529,7 +569,12 @@ static FAKE_UNUSED void world_feed(struct world *world)
     err = world_step(
         world, (struct log_event){.kind = world->install ? LOG_INSTALL_CHUNK : LOG_SNAPSHOT_CHUNK,
                                   .chunk = {{bytes, len}, last}});
-    if (err) { /* nothing changed: it is asked for again */
+    if (err == AS_ERR_EXISTS) { /* the log has come so far by itself */
+        assert_true(world->switching && world->state->last >= world->install);
+        world->switching = false;
+        world_install_give_up(world);
+        world->install = 0;
+    } else if (err) { /* nothing changed: it is asked for again */
         assert_true(err == AS_ERR_NOMEM && test_allocation_failed());
         world->wants_chunk = true;
         world->switching = false;
@@ -546,6 +591,45 @@ static FAKE_UNUSED as_err world_snapshot_at(struct world *world, uint64_t index)
     if (!err) {
         world->snapshot_next = index;
         world->chunk = 0;
+    }
+    return err;
+}
+
+/* Whatever is being written is given up, or goes before. */
+static FAKE_UNUSED as_err world_install(struct world *world, uint64_t index, uint64_t term)
+{
+    uint64_t old = world->install, old_term = world->install_term;
+    bool wanted = world->wants_chunk;
+    as_err err;
+
+    world->wants_chunk = false;
+    world->install = index;
+    world->install_term = term;
+    err =
+        world_step(world, (struct log_event){.kind = LOG_INSTALL_BEGIN, .install = {index, term}});
+    if (err) {
+        world->wants_chunk = wanted;
+        world->install = old;
+        world->install_term = old_term;
+    } else {
+        world->chunk = 0;
+        world->term = term > world->term ? term : world->term;
+    }
+    return err;
+}
+
+static FAKE_UNUSED as_err world_read(struct world *world, uint64_t index, uint32_t number)
+{
+    uint64_t old = world->reading;
+    uint32_t old_chunk = world->reading_chunk;
+    as_err err;
+
+    world->reading = index;
+    world->reading_chunk = number;
+    err = world_step(world, (struct log_event){.kind = LOG_READ_CHUNK, .read = {index, number}});
+    if (err) {
+        world->reading = old;
+        world->reading_chunk = old_chunk;
     }
     return err;
 }
