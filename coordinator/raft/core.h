@@ -203,8 +203,8 @@ uint64_t raft_majority(const struct raft *raft, uint64_t own,
 /* follow.c */
 void raft_on_append(struct raft *raft, uint64_t from, const struct raft_message *message);
 void raft_send_owed(struct raft *raft);
-/* The tail is at a named maximum: no more before a snapshot. */
-bool raft_is_full(const struct raft *raft);
+/* The tail up to `last` is at a named maximum. */
+bool raft_is_full(const struct raft *raft, uint64_t last);
 
 /* members.c */
 struct raft_peer *raft_peer_find(struct raft *raft, uint64_t id);

@@ -35,18 +35,21 @@ static void reject(struct raft *raft, const struct raft_message *message)
     }
 }
 
-bool raft_is_full(const struct raft *raft)
+bool raft_is_full(const struct raft *raft, uint64_t last)
 {
     const struct raft_tail *tail = &raft->tail;
 
-    return tail->last_index - tail->base_index >= raft->config.tail_entries_max ||
-           raft_tail_span(tail, 0, tail->last_index + 1) >= raft->config.tail_bytes_max;
+    return last - tail->base_index >= raft->config.tail_entries_max ||
+           raft_tail_span(tail, 0, last + 1) >= raft->config.tail_bytes_max;
 }
 
-/* False: this entry cannot be taken now, nor any behind it. */
+/* False: this entry cannot be taken now, nor any behind it. Only what is committed counts, for only
+ * that can go into a snapshot: were uncommitted entries to keep out a new leader's NOOP, nothing
+ * could ever be committed again. What may be uncommitted is the leader's to bound. */
 static bool may_append(const struct raft *raft, const struct raft_entry *entry)
 {
-    return !raft_is_full(raft) && RAFT_ENTRY_HEADER + entry->payload.len <= raft->config.page_bytes;
+    return !raft_is_full(raft, raft->commit) &&
+           RAFT_ENTRY_HEADER + entry->payload.len <= raft->config.page_bytes;
 }
 
 /* Returns the last index up to which our log now equals the leader's. */

@@ -81,7 +81,7 @@ enum raft_refusal raft_propose(struct raft *raft, const struct raft_event *event
         return RAFT_REFUSED_TRANSFERRING;
     if (len > raft->config.page_bytes - RAFT_ENTRY_HEADER)
         return RAFT_REFUSED_TOO_BIG;
-    if (raft_is_full(raft))
+    if (raft_is_full(raft, last_index(raft)))
         return RAFT_REFUSED_TAIL_FULL;
     *ret_index = raft_lead_append(raft, event->propose.type, event->propose.payload);
     return RAFT_REFUSED_NONE;

@@ -46,7 +46,8 @@ as_err raft_new(struct raft **ret_raft, const struct raft_config *config)
     raft->config = *config;
     fill_in(&raft->config);
     if (raft->config.id == 0 || raft->config.page_bytes < RAFT_PAGE_BYTES_MIN ||
-        raft->config.election_max_ms < raft->config.election_min_ms) {
+        raft->config.election_max_ms < raft->config.election_min_ms ||
+        raft->config.tail_keep_bytes >= raft->config.tail_bytes_max) {
         as_free(raft);
         return AS_ERR_INVALID;
     }

@@ -175,7 +175,9 @@ struct raft_config {
     uint32_t window_bytes;      /* 8 MiB */
     uint32_t reads_max;         /* 65536: ReadIndex requests waiting */
     uint32_t page_bytes;        /* 1 MiB: the tail's unit of memory, and the largest entry */
-    uint64_t tail_bytes_max;    /* 512 MiB: then proposals are refused until a snapshot is taken */
+    /* 512 MiB: then proposals are refused until a snapshot is taken. A follower refuses entries when
+     * so much of its tail is committed; it may hold as much again that is not. */
+    uint64_t tail_bytes_max;
     uint64_t tail_entries_max;  /* 4,000,000 */
     uint64_t tail_keep_bytes;   /* 16 MiB: kept behind a snapshot for peers that lag a little */
     uint32_t caught_up_entries; /* 1024: a learner that lacks no more than this may be promoted */

@@ -32,7 +32,8 @@ static void cut_tail(struct raft *raft)
         uint64_t middle = low + (high - low) / 2;
 
         if (raft_tail_span(&raft->tail, middle + 1, raft->snapshot_index + 1) >
-            raft->config.tail_keep_bytes)
+                raft->config.tail_keep_bytes ||
+            raft->snapshot_index - middle > raft->config.tail_entries_max / 2)
             low = middle + 1;
         else
             high = middle;

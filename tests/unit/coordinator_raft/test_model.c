@@ -69,6 +69,7 @@ static void draw_rates(void)
         rates->pace = (as_time)(1000 + below(12000)) * AS_US;
         rates->propose = 30;
         rates->tiny = chance(60);
+        rates->starve = (unsigned)below(90);
         if (chance(50)) /* nothing else: more of it */
             rates->member = rates->snapshot = rates->read = rates->refuse = rates->twice = 0;
     }

@@ -32,7 +32,6 @@
 #define MESSAGES_MAX 400
 #define READS_MAX 4096
 #define CHUNKS 4
-#define VERSIONS 8 /* entries ever written at one index */
 #define EVENT(what)     \
     (struct raft_event) \
     {                   \
@@ -40,7 +39,7 @@
     }
 
 struct kept { /* an entry as it was written; lives as long as the world */
-    struct kept *older;
+    struct kept *older, *version;
     struct raft_entry entry;
     uint64_t chain; /* hash of it and all before */
     uint8_t payload[];
@@ -99,7 +98,8 @@ struct rates { /* swarm: drawn by the seed; in percent unless said otherwise */
     unsigned deliver, sync;
     bool small;
     unsigned storm;
-    bool tiny; /* one entry in a message */
+    bool tiny;       /* one entry in a message */
+    unsigned starve; /* of APPENDs, lost: elections go on, replication does not */
 };
 
 static struct world {
@@ -114,8 +114,8 @@ static struct world {
     uint32_t packet_count;
     bool cut[NODES][NODES];
     bool healing;
-    struct kept *all; /* ever written */
-    struct kept *versions[INDEX_MAX][VERSIONS];
+    struct kept *all;                 /* ever written */
+    struct kept *versions[INDEX_MAX]; /* all that were ever written at an index */
     struct kept *committed[INDEX_MAX];
     uint64_t committed_in[INDEX_MAX]; /* the term of the leader that committed it */
     uint64_t commit_max;
@@ -173,25 +173,23 @@ static struct kept *keep(const struct node *node, const struct raft_entry *entry
 
     chain = as_hash(&entry->term, sizeof(entry->term), chain + entry->type);
     chain = as_hash(&entry->time_ms, sizeof(entry->time_ms), chain);
-    for (int i = 0; i < VERSIONS; i++) {
-        kept = world.versions[entry->index][i];
-        if (kept && kept->entry.term == entry->term) {
+    for (kept = world.versions[entry->index]; kept; kept = kept->version) {
+        if (kept->entry.term == entry->term) {
             CHECK(kept->chain == chain); /* log matching */
             return kept;
         }
-        if (kept)
-            continue;
-        kept = malloc(sizeof(*kept) + entry->payload.len);
-        assert_non_null(kept);
-        *kept = (struct kept){.older = world.all, .entry = *entry, .chain = chain};
-        if (entry->payload.len)
-            memcpy(kept->payload, entry->payload.data, entry->payload.len);
-        kept->entry.payload.data = kept->payload;
-        world.all = kept;
-        return world.versions[entry->index][i] = kept;
     }
-    fail_msg("ASSENT_SEED=%llu: too many versions of one index", (unsigned long long)world.seed);
-    return NULL;
+    kept = malloc(sizeof(*kept) + entry->payload.len);
+    assert_non_null(kept);
+    *kept = (struct kept){.older = world.all,
+                          .version = world.versions[entry->index],
+                          .entry = *entry,
+                          .chain = chain};
+    if (entry->payload.len)
+        memcpy(kept->payload, entry->payload.data, entry->payload.len);
+    kept->entry.payload.data = kept->payload;
+    world.all = world.versions[entry->index] = kept;
+    return kept;
 }
 
 static bool holds(const struct disk *disk, const struct kept *kept)
@@ -303,6 +301,8 @@ static void post(struct node *node, uint64_t to, const struct raft_message *mess
         check_vote(node, message->term, to);
     if (world.packet_count == MESSAGES_MAX || !node_of(to) ||
         (!world.healing && chance(world.rates.lose)))
+        return;
+    if (message->type == RAFT_APPEND && !world.healing && chance(world.rates.starve))
         return;
     as_buf_init(&buf, RAFT_MESSAGE_BYTES_MAX);
     raft_message_put(&buf, message);
