@@ -47,6 +47,7 @@ static void draw_rates(void)
 
     *rates = (struct rates){
         .lose = chance(50) ? (unsigned)below(25) : 0,
+        .late = chance(40) ? (unsigned)below(15) : 0,
         .twice = chance(50) ? (unsigned)below(20) : 0,
         .crash = chance(60) ? (unsigned)below(5) : 0,
         .cut = chance(50) ? (unsigned)below(4) : 0,
@@ -305,7 +306,7 @@ static void go_on(void)
 {
     world.now += (as_time)below((uint64_t)world.rates.pace);
     for (unsigned i = 0; i < world.rates.deliver && world.packet_count > 0; i++)
-        deliver((uint32_t)(chance(70) ? 0 : below(world.packet_count)));
+        deliver((uint32_t)(chance(world.rates.late ? 10 : 70) ? 0 : below(world.packet_count)));
     for (int i = 0; i < NODES; i++) {
         if (world.nodes[i].id)
             work_of(&world.nodes[i]);

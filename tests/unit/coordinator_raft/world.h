@@ -88,12 +88,13 @@ struct node {
 
 struct packet {
     uint64_t from, to;
+    as_time at; /* not before */
     size_t len;
     uint8_t *bytes;
 };
 
 struct rates { /* swarm: drawn by the seed; in percent unless said otherwise */
-    unsigned lose, twice, crash, cut, refuse, disturb, snapshot, member, read, propose;
+    unsigned lose, late, twice, crash, cut, refuse, disturb, snapshot, member, read, propose;
     as_time pace; /* time of a step */
     unsigned deliver, sync;
     bool small;
@@ -311,6 +312,8 @@ static void post(struct node *node, uint64_t to, const struct raft_message *mess
         buf.data[buf.len - 1] ^= 1; /* within the chunk */
     world.packets[world.packet_count++] =
         (struct packet){.from = node->id, .to = to, .len = buf.len, .bytes = buf.data};
+    if (!world.healing && chance(world.rates.late))
+        world.packets[world.packet_count - 1].at = world.now + (as_time)below(4) * AS_SECOND;
 }
 
 static void deliver(uint32_t at)
@@ -320,6 +323,8 @@ static void deliver(uint32_t at)
     struct raft_message message;
     bool twice = !world.healing && chance(world.rates.twice);
 
+    if (packet.at > world.now && !world.healing)
+        return;
     if (!twice)
         memmove(&world.packets[at], &world.packets[at + 1],
                 (--world.packet_count - at) * sizeof(packet));
