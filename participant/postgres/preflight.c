@@ -58,12 +58,14 @@ bool identity_read(const char *text, struct as_identity *ret_identity)
 
 static void send_step(struct conn *conn, enum preflight_step step)
 {
-    struct part *part = conn->part;
+    const struct part *part = conn->part;
+    char identity[SQL_IDENTITY_BYTES];
     const char *sql = step == STEP_FACTS     ? sql_facts
                       : step == STEP_INSTALL ? sql_install
-                      : part->counted        ? sql_identity_again
-                                             : sql_identity_first;
+                                             : identity;
 
+    sql_identity(identity, sizeof identity, !part->counted,
+                 part->counted ? part->facts.counter : 0);
     conn->step = step;
     if (!PQsendQuery(conn->pq, sql))
         conn_drop(conn, PQerrorMessage(conn->pq));

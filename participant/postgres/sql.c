@@ -9,6 +9,7 @@
  */
 #include "participant/postgres/sql.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 /*
@@ -153,19 +154,25 @@ const char sql_facts[] =
                   "pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN "
                   "'remote_apply' ELSE 'on' END, false)";
 
-#define IDENTITY_WRITE(counter)                                                                   \
-    "INSERT INTO assent.identity AS i (token, counter, system_id, timeline) "                     \
-    "SELECT pg_catalog.gen_random_uuid(), 1, s.system_identifier, " TIMELINE                      \
-    " FROM pg_catalog.pg_control_system() s ON CONFLICT (one) DO UPDATE SET "                     \
-    "token = CASE WHEN i.system_id = EXCLUDED.system_id AND i.timeline = EXCLUDED.timeline "      \
-    "THEN i.token ELSE EXCLUDED.token END, "                                                      \
-    "written_at = CASE WHEN i.system_id = EXCLUDED.system_id AND i.timeline = EXCLUDED.timeline " \
-    "THEN i.written_at ELSE EXCLUDED.written_at END, "                                            \
-    "counter = " counter ", system_id = EXCLUDED.system_id, timeline = EXCLUDED.timeline "        \
-    "RETURNING token, counter, system_id, timeline"
+/*
+ * The token stays while it was written in this history of this system and the row is not older than what this process
+ * has read of it before: then the storage was rolled back, and ids are given out again (R7).
+ */
+void sql_identity(char *ret_text, size_t size, bool count, uint64_t known)
+{
+    static const char same[] = "i.system_id = EXCLUDED.system_id AND "
+                               "i.timeline = EXCLUDED.timeline AND i.counter >= ";
 
-const char sql_identity_first[] = IDENTITY_WRITE("i.counter + 1");
-const char sql_identity_again[] = IDENTITY_WRITE("i.counter");
+    snprintf(ret_text, size,
+             "INSERT INTO assent.identity AS i (token, counter, system_id, timeline) "
+             "SELECT pg_catalog.gen_random_uuid(), 1, s.system_identifier, " TIMELINE
+             " FROM pg_catalog.pg_control_system() s ON CONFLICT (one) DO UPDATE SET "
+             "token = CASE WHEN %s%" PRIu64 " THEN i.token ELSE EXCLUDED.token END, "
+             "written_at = CASE WHEN %s%" PRIu64 " THEN i.written_at ELSE EXCLUDED.written_at END, "
+             "counter = i.counter + %d, system_id = EXCLUDED.system_id, "
+             "timeline = EXCLUDED.timeline RETURNING token, counter, system_id, timeline",
+             same, known, same, known, count);
+}
 
 /* The assembler reads the file: what an operator can read and what the agent runs cannot differ. */
 __asm__(".section .rodata\n"

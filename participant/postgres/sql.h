@@ -46,9 +46,10 @@ const char *sql_fixed_name(enum fixed fixed);
 /* The preflight's questions; one column each in the order of enum fact (preflight.c). $ is not
  * used: they go as simple queries, and nothing in them comes from outside. */
 extern const char sql_facts[];
-/* Makes or renews the identity row; with `sql_identity_again` the counter stays. */
-extern const char sql_identity_first[];
-extern const char sql_identity_again[];
+/* Makes or renews the identity row. `count`: an agent starts, the counter grows. `known`: what this process has read
+ * before, 0: nothing yet. */
+#define SQL_IDENTITY_BYTES 1500
+void sql_identity(char *ret_text, size_t size, bool count, uint64_t known);
 /* sql/agent.sql, embedded when the program is built. */
 extern const char sql_install[];
 

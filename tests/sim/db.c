@@ -200,10 +200,10 @@ static void write_token(struct sim_db *db)
     db->row.timeline = db->timeline;
 }
 
-void db_visit(struct sim_db *db, bool count)
+void db_visit(struct sim_db *db, bool count, uint64_t known)
 {
-    bool ours =
-        db->row.there && db->row.system_id == db->system_id && db->row.timeline == db->timeline;
+    bool ours = db->row.there && db->row.system_id == db->system_id &&
+                db->row.timeline == db->timeline && db->row.counter >= known;
 
     if (ours && !count)
         return;

@@ -80,6 +80,7 @@ struct sim_view {
     bool up;
     bool counted; /* this process has made the counter grow */
     uint32_t epoch;
+    uint64_t counter; /* the one it has read last */
     struct as_identity identity;
     as_time broken_until;
     uint64_t open[DB_OPEN_MAX]; /* connections that saw a PREPARE succeed */
@@ -100,7 +101,7 @@ void db_drop(struct sim_tx *tx);                /* a running one rolls back */
 enum as_pg_xact db_status(const struct sim_db *db, uint64_t xid);
 struct as_identity db_identity(const struct sim_db *db); /* zeros: the row is of another history */
 /* An agent connects: what it reads and writes in the identity row. */
-void db_visit(struct sim_db *db, bool count);
+void db_visit(struct sim_db *db, bool count, uint64_t known);
 void db_rotate(struct sim_db *db, uint64_t counter);
 void db_kill(struct sim_db *db);
 void db_failover(struct sim_db *db);

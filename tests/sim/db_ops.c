@@ -653,7 +653,8 @@ static void connects(struct sim *sim, const struct sim_event *event)
             sim_at(sim, sim->now + sim_latency(sim, AS_SECOND), view->agent, connects, view, 0, 0);
         return;
     }
-    db_visit(db, !view->counted);
+    db_visit(db, !view->counted, view->counter);
+    view->counter = db->row.counter;
     view->counted = view->up = true;
     view->epoch = db->epoch;
     view->identity = db->row.token;

@@ -220,6 +220,27 @@ static void test_identity_changes_under_way(void **state)
     room_close();
 }
 
+/* R7: the agent comes back to storage that is older than what it has read before: a new token, before anything else. */
+static void test_storage_rolled_back(void **state)
+{
+    struct as_identity identity;
+    uint64_t counter;
+
+    (void)state;
+    room_open(1, AS_PROOF_XACT_STATUS);
+    identity = room.up.identity;
+    counter = room.up.counter;
+    TERMINATE("application_name = 'assent-agent'");
+    WAIT_FOR(room.ups == 2);
+    assert_memory_equal(&room.up.identity, &identity, sizeof identity);
+    sql("UPDATE assent.identity SET counter = counter - 1");
+    TERMINATE("application_name = 'assent-agent'");
+    WAIT_FOR(room.ups == 3);
+    assert_memory_not_equal(&room.up.identity, &identity, sizeof identity);
+    assert_int_equal(room.up.counter, counter - 1);
+    room_close();
+}
+
 static void test_close_under_way(void **state)
 {
     PGconn *locker = server_connect();
@@ -305,6 +326,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_lost),
         cmocka_unit_test(test_identity_changes_under_way),
+        cmocka_unit_test(test_storage_rolled_back),
         cmocka_unit_test(test_close_under_way),
         cmocka_unit_test(test_queue_is_bounded),
         cmocka_unit_test(test_restart),
