@@ -64,8 +64,8 @@ static void send_step(struct conn *conn, enum preflight_step step)
                       : step == STEP_INSTALL ? sql_install
                                              : identity;
 
-    sql_identity(identity, sizeof identity, !part->counted,
-                 part->counted ? part->facts.counter : 0);
+    sql_identity(identity, sizeof identity, part->counted ? &part->facts.identity : NULL,
+                 part->facts.counter);
     conn->step = step;
     if (!PQsendQuery(conn->pq, sql))
         conn_drop(conn, PQerrorMessage(conn->pq));

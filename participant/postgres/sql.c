@@ -155,23 +155,29 @@ const char sql_facts[] =
                   "'remote_apply' ELSE 'on' END, false)";
 
 /*
- * The token stays while it was written in this history of this system and the row is not older than what this process
- * has read of it before: then the storage was rolled back, and ids are given out again (R7).
+ * The token stays while it was written in this history of this system; but not the token that this process knows, in a
+ * row older than it has read before: then the storage was rolled back, and ids are given out again (R7).
  */
-void sql_identity(char *ret_text, size_t size, bool count, uint64_t known)
+void sql_identity(char *ret_text, size_t size, const struct as_identity *known, uint64_t counter)
 {
-    static const char same[] = "i.system_id = EXCLUDED.system_id AND "
-                               "i.timeline = EXCLUDED.timeline AND i.counter >= ";
+    char same[200], token[2 * AS_IDENTITY_LEN + 1] = "";
+    int len = snprintf(same, sizeof same,
+                       "i.system_id = EXCLUDED.system_id AND i.timeline = EXCLUDED.timeline");
 
+    for (size_t i = 0; known && i < AS_IDENTITY_LEN; i++)
+        snprintf(token + 2 * i, 3, "%02x", known->token[i]);
+    if (known)
+        snprintf(same + len, sizeof same - (size_t)len,
+                 " AND NOT (i.token = '%s' AND i.counter < %" PRIu64 ")", token, counter);
     snprintf(ret_text, size,
              "INSERT INTO assent.identity AS i (token, counter, system_id, timeline) "
              "SELECT pg_catalog.gen_random_uuid(), 1, s.system_identifier, " TIMELINE
              " FROM pg_catalog.pg_control_system() s ON CONFLICT (one) DO UPDATE SET "
-             "token = CASE WHEN %s%" PRIu64 " THEN i.token ELSE EXCLUDED.token END, "
-             "written_at = CASE WHEN %s%" PRIu64 " THEN i.written_at ELSE EXCLUDED.written_at END, "
+             "token = CASE WHEN %s THEN i.token ELSE EXCLUDED.token END, "
+             "written_at = CASE WHEN %s THEN i.written_at ELSE EXCLUDED.written_at END, "
              "counter = i.counter + %d, system_id = EXCLUDED.system_id, "
              "timeline = EXCLUDED.timeline RETURNING token, counter, system_id, timeline",
-             same, known, same, known, count);
+             same, same, !known);
 }
 
 /* The assembler reads the file: what an operator can read and what the agent runs cannot differ. */

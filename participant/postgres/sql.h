@@ -5,7 +5,7 @@
 #ifndef ASSENT_PG_SQL_H
 #define ASSENT_PG_SQL_H
 
-#include "assent/base.h"
+#include "assent/attempt.h"
 
 enum fixed {
     FIXED_BEGIN_READ_COMMITTED,
@@ -46,10 +46,10 @@ const char *sql_fixed_name(enum fixed fixed);
 /* The preflight's questions; one column each in the order of enum fact (preflight.c). $ is not
  * used: they go as simple queries, and nothing in them comes from outside. */
 extern const char sql_facts[];
-/* Makes or renews the identity row. `count`: an agent starts, the counter grows. `known`: what this process has read
- * before, 0: nothing yet. */
+/* Makes or renews the identity row. `known` and `counter`: what this process has read of it before; NULL: nothing, an
+ * agent starts, and the counter grows. */
 #define SQL_IDENTITY_BYTES 1500
-void sql_identity(char *ret_text, size_t size, bool count, uint64_t known);
+void sql_identity(char *ret_text, size_t size, const struct as_identity *known, uint64_t counter);
 /* sql/agent.sql, embedded when the program is built. */
 extern const char sql_install[];
 

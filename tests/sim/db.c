@@ -200,10 +200,12 @@ static void write_token(struct sim_db *db)
     db->row.timeline = db->timeline;
 }
 
-void db_visit(struct sim_db *db, bool count, uint64_t known)
+void db_visit(struct sim_db *db, bool count, const struct as_identity *known, uint64_t counter)
 {
+    bool older =
+        !count && db->row.counter < counter && memcmp(&db->row.token, known, sizeof *known) == 0;
     bool ours = db->row.there && db->row.system_id == db->system_id &&
-                db->row.timeline == db->timeline && db->row.counter >= known;
+                db->row.timeline == db->timeline && !older;
 
     if (ours && !count)
         return;

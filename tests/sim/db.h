@@ -101,7 +101,8 @@ void db_drop(struct sim_tx *tx);                /* a running one rolls back */
 enum as_pg_xact db_status(const struct sim_db *db, uint64_t xid);
 struct as_identity db_identity(const struct sim_db *db); /* zeros: the row is of another history */
 /* An agent connects: what it reads and writes in the identity row. */
-void db_visit(struct sim_db *db, bool count, uint64_t known);
+/* `known` and `counter`: what it has read before. */
+void db_visit(struct sim_db *db, bool count, const struct as_identity *known, uint64_t counter);
 void db_rotate(struct sim_db *db, uint64_t counter);
 void db_kill(struct sim_db *db);
 void db_failover(struct sim_db *db);

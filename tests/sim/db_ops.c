@@ -653,7 +653,7 @@ static void connects(struct sim *sim, const struct sim_event *event)
             sim_at(sim, sim->now + sim_latency(sim, AS_SECOND), view->agent, connects, view, 0, 0);
         return;
     }
-    db_visit(db, !view->counted, view->counter);
+    db_visit(db, !view->counted, &view->identity, view->counter);
     view->counter = db->row.counter;
     view->counted = view->up = true;
     view->epoch = db->epoch;
