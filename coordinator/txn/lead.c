@@ -255,8 +255,13 @@ static void applied_finish(struct txn *txn, const struct txn_record *record)
     for (uint32_t i = 0; i < record->finish.count; i++) {
         struct txn_run *run = txn_run_by_attempt(txn, txn_record_attempt(record, i));
 
-        if (run && run->state == TXN_RUN_FINISHED)
+        if (!run || run->state != TXN_RUN_FINISHED)
+            continue;
+        if (run->outcome->finished)
             txn_run_gone(txn, run);
+        else
+            txn_lazy_remove(txn,
+                            run); /* a heuristic outcome came between: an operator first (R7) */
     }
 }
 
@@ -300,6 +305,9 @@ static void applied_acknowledge(struct txn *txn, const struct txn_record *record
         branch = run ? txn_run_branch(run, record->acknowledge.branch) : NULL;
         if (branch && branch->state == TXN_BRANCH_HEURISTIC)
             txn_branch_done(txn, branch);
+        else if (run && run->state == TXN_RUN_FINISHED && outcome->waiting == 0 &&
+                 !txn_link_in(&run->lazy))
+            txn_lazy_add(txn, run); /* its FINISH had no effect when it was applied (R8) */
     }
     txn_acknowledgers_tell(txn, outcome, record->acknowledge.branch,
                            run && run->outcome ? txn_view_run(txn, run)
