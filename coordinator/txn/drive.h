@@ -131,6 +131,7 @@ struct txn_acknowledger {
 enum txn_serving_state {
     TXN_SERVING_NOT,      /* facts only: nobody leads, or its counter went back (R7) */
     TXN_SERVING_PROPOSED, /* PARTICIPANT must be applied first */
+    TXN_SERVING_OUTDONE, /* the table holds other facts by now; it serves when they are its own again */
     TXN_SERVING,
 };
 

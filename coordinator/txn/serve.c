@@ -324,16 +324,26 @@ static void participant_applied(struct txn *txn, struct txn_serving *serving, vo
 
     if (strcmp(serving->name, participant->name) != 0)
         return;
-    if (serving->state == TXN_SERVING_PROPOSED && same_database(serving, participant))
-        begin(txn, serving, participant);
-    else if (serving->state == TXN_SERVING && !same_database(serving, participant))
+    if (serving->state == TXN_SERVING && !same_database(serving, participant)) {
         cease(serving); /* it serves another database than the cluster goes on with */
+        serving->state = TXN_SERVING_OUTDONE;
+    } else if ((serving->state == TXN_SERVING_PROPOSED || serving->state == TXN_SERVING_OUTDONE) &&
+               same_database(serving, participant)) {
+        begin(txn, serving, participant);
+    }
 }
 
+/*
+ * Records that were on their way when facts changed are applied all the same. If that leaves nobody who serves, those who
+ * could tell their facts again: otherwise the participant would be gone until an agent comes anew.
+ */
 void txn_participant_applied(struct txn *txn, struct txn_participant *participant)
 {
-    if (txn->drive.leading)
-        servings_each(txn, participant_applied, participant);
+    if (!txn->drive.leading)
+        return;
+    servings_each(txn, participant_applied, participant);
+    if (participant->serving_count == 0)
+        txn_timer_soon(txn, &txn->drive.serve_timer, txn->now);
 }
 
 static void count_one(struct txn *txn, struct txn_serving *serving, void *ctx)
@@ -354,8 +364,12 @@ as_err txn_servings_reserve(struct txn *txn)
 static void evaluate_one(struct txn *txn, struct txn_serving *serving, void *ctx)
 {
     const bool *all = ctx;
+    const struct txn_participant *participant =
+        txn_participant_find(txn, serving->name, strlen(serving->name));
+    bool left =
+        serving->state == TXN_SERVING_OUTDONE && participant && participant->serving_count == 0;
 
-    if (*all || serving->state == TXN_SERVING_PROPOSED)
+    if (*all || left || serving->state == TXN_SERVING_PROPOSED)
         evaluate(txn, serving);
 }
 
