@@ -123,7 +123,6 @@ static void change_role(struct node *node)
     if (node->leading) {
         node->leading = false;
         node_txn(node, &(struct txn_event){.kind = TXN_RESIGN});
-        node_trace(node, &(struct as_trace){.kind = AS_TRACE_RESIGNED, .number = node->term});
     }
 }
 

@@ -293,8 +293,7 @@ as_err txn_on_get(struct txn *txn, const struct txn_event *event)
     const struct txn_outcome *outcome;
     struct txn_run *run;
 
-    if (!txn->drive.leading)
-        return txn_refuse(txn, client, event->get.id, AS_REFUSAL_NO_LEADER);
+    /* Whether this node's table is new enough is the node's to say (coordinator/node/read.c). */
     run = txn_run_by_id(txn, event->get.id);
     if (run && txn_run_undecided(run) && event->get.wait_ms > 0 && client)
         return wait_for(txn, client, run, TXN_WAITS_TOLD, event->get.wait_ms);
