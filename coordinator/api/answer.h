@@ -15,21 +15,22 @@ void answer_participant(struct as_buf *buf, const struct node_participant_view *
 void answer_cluster(struct as_buf *buf, const struct node_info *info, const char *version);
 
 /* HTTP's own figures. */
-#define ANSWER_ROUTE_MAP(X)                                              \
-    X(NONE, "other")                                                     \
-    X(TXN_SUBMIT, "/v1/transactions")                                    \
-    X(TXN_LIST, "/v1/transactions")                                      \
-    X(TXN_GET, "/v1/transactions/{id}")                                  \
-    X(TXN_ACKNOWLEDGE, "/v1/transactions/{id}/branches/{n}/acknowledge") \
-    X(PARTICIPANTS, "/v1/participants")                                  \
-    X(PARTICIPANT, "/v1/participants/{name}")                            \
-    X(CLUSTER, "/v1/cluster")                                            \
-    X(HEALTH, "/healthz")                                                \
-    X(READY, "/readyz")                                                  \
-    X(METRICS, "/metrics")                                               \
-    X(OPENAPI, "/openapi.yaml")                                          \
-    X(PAGE, "/")
-#define ANSWER_ROUTE_ENUM(name, path) ROUTE_##name,
+/* name, method in the metrics, path in openapi.yaml */
+#define ANSWER_ROUTE_MAP(X)                                                      \
+    X(NONE, "other", "other")                                                    \
+    X(TXN_SUBMIT, "POST", "/v1/transactions")                                    \
+    X(TXN_LIST, "GET", "/v1/transactions")                                       \
+    X(TXN_GET, "GET", "/v1/transactions/{id}")                                   \
+    X(TXN_ACKNOWLEDGE, "POST", "/v1/transactions/{id}/branches/{n}/acknowledge") \
+    X(PARTICIPANTS, "GET", "/v1/participants")                                   \
+    X(PARTICIPANT, "GET", "/v1/participants/{name}")                             \
+    X(CLUSTER, "GET", "/v1/cluster")                                             \
+    X(HEALTH, "GET", "/healthz")                                                 \
+    X(READY, "GET", "/readyz")                                                   \
+    X(METRICS, "GET", "/metrics")                                                \
+    X(OPENAPI, "GET", "/openapi.yaml")                                           \
+    X(PAGE, "GET", "/")
+#define ANSWER_ROUTE_ENUM(name, method, path) ROUTE_##name,
 enum route { ANSWER_ROUTE_MAP(ANSWER_ROUTE_ENUM) ROUTE_COUNT };
 
 #define ANSWER_STATUS_MAP(X) \
@@ -54,10 +55,13 @@ struct answer_http {
     uint64_t gone[ROUTE_COUNT];  /* the client closed before its answer */
     struct as_hist *duration_ns; /* ROUTE_COUNT of them */
     uint64_t connections, waiting, bytes_in;
+    uint64_t passed, passed_total; /* on to the leader: waiting for its answer; ever */
+    uint64_t passed_lost;          /* of these, without an answer */
+    uint64_t served, served_total; /* for other nodes: now; ever */
     uint64_t slow; /* connections ended because their request took too long to arrive */
     double uptime_s;
 };
-/* The column of `requests` for a status. */
+/* The column of `requests` for a status; ANSWER_STATUS_COUNT: it has none. */
 size_t answer_status_column(int status);
 
 void answer_metrics(struct as_buf *buf, struct node *node, const struct answer_http *http,

@@ -19,6 +19,7 @@ struct api_config {
     uint32_t idle_timeout_s;     /* 0: 120: of a connection on which nothing happens */
     uint32_t request_timeout_s;  /* 0: 30: in which a request must have arrived whole */
     uint32_t timeout_ms_default; /* of a transaction; 0: AS_TIMEOUT_MS_DEFAULT */
+    uint32_t passing_ms; /* 0: 10000: in which a leader answers beyond what a request may take */
     const char *version;
 };
 
@@ -30,6 +31,13 @@ as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t 
                struct node *node, uint16_t *ret_port, char ret_error[256]) AS_MUSTCHECK;
 /* env->client_reply. A client that is not known (any more) is ignored. */
 void api_reply(struct api *api, uint64_t client, const struct as_reply *reply);
+/*
+ * env->forwarded: another node passed a request on to this one, which leads. It is carried out when
+ * the turn ends, as a client's would be, and answered by node_forward_reply.
+ */
+void api_forwarded(struct api *api, uint64_t forward, struct as_bytes request);
+/* env->forward_done: the leader's answer for a client here, or the link to it was lost. */
+void api_forward_done(struct api *api, uint64_t client, as_err err, struct as_bytes answer);
 /*
  * The turn ends: lets libmicrohttpd write what was answered. Behind node_turn_end. It may also read
  * new requests and bring them to the node; then the loop does not block before its next turn.

@@ -73,11 +73,17 @@ static void run_submit(struct request *request)
         request_refuse(request, &problem);
         return;
     }
+    /* One that was passed on without an id has been given one there. */
+    if (!submit.id[0])
+        memcpy(submit.id, request->id, sizeof(submit.id));
     if (!submit.id[0] && !make_id(submit.id)) {
         handler_refuse(request, 503, "out_of_memory", "no random bytes for an id; try again later");
         return;
     }
     memcpy(request->id, submit.id, sizeof(request->id));
+    /* Undecided until its timeout, then not applied until as long after. */
+    if (pass_on(request, 2 * (uint64_t)submit.timeout_ms))
+        return;
     request->state = REQUEST_ASKED;
     api->asked = true;
     node_submit(api->node, request_client(request), &submit);
@@ -90,12 +96,11 @@ static void run_get(struct request *request)
     struct api *api = request->api;
     uint64_t wait_ms = 0;
     struct query query;
-    size_t level = 0;
+    size_t level = NODE_READ_LINEARIZABLE;
 
     if (!query_read(&query, request, names, AS_COUNT_OF(names)) ||
         !query_number(&query, 0, 0, WAIT_MS_MAX, &wait_ms))
         return;
-    /* A lone node leads: what it knows is linearizable, whatever was asked for. */
     while (query.values[1] && level < AS_COUNT_OF(levels) &&
            strcmp(query.values[1], levels[level]) != 0)
         level++;
@@ -104,10 +109,12 @@ static void run_get(struct request *request)
                        "\"consistency\" is linearizable, session or eventual");
         return;
     }
+    if (level == NODE_READ_LINEARIZABLE && pass_on(request, wait_ms))
+        return;
     request->state = REQUEST_ASKED;
     api->asked = true;
     node_get(api->node, request_client(request), request->id, (uint32_t)wait_ms,
-             NODE_READ_LINEARIZABLE, 0);
+             (enum node_read)level, request->session);
 }
 
 static void run_acknowledge(struct request *request)
@@ -125,6 +132,8 @@ static void run_acknowledge(struct request *request)
         request_refuse(request, &problem);
         return;
     }
+    if (pass_on(request, 0))
+        return;
     request->state = REQUEST_ASKED;
     api->asked = true;
     node_acknowledge(api->node, request_client(request), request->id, request->branch,
@@ -228,6 +237,8 @@ static void run_list(struct request *request)
                        AS_PARTICIPANT_LEN_MAX);
         return;
     }
+    if (pass_on(request, 0))
+        return;
     node_info(request->api->node, &list.info);
     JSON_PUT(list.buf, "{\"transactions\":[");
     node_list(request->api->node, &wanted, list_txn, &list, &next);
@@ -259,7 +270,7 @@ static void run_participants(struct request *request)
     struct list list = {.buf = &request->answer.body};
     struct query query;
 
-    if (!query_read(&query, request, NULL, 0))
+    if (!query_read(&query, request, NULL, 0) || pass_on(request, 0))
         return;
     JSON_PUT(list.buf, "{\"participants\":[");
     node_participants(request->api->node, NULL, list_participant, &list);
@@ -272,7 +283,7 @@ static void run_participant(struct request *request)
     struct list list = {.buf = &request->answer.body};
     struct query query;
 
-    if (!query_read(&query, request, NULL, 0))
+    if (!query_read(&query, request, NULL, 0) || pass_on(request, 0))
         return;
     node_participants(request->api->node, request->name, list_participant, &list);
     if (list.count)

@@ -86,22 +86,16 @@ size_t answer_status_column(int status)
 
     while (i < AS_COUNT_OF(rows) && rows[i] != status)
         i++;
-    AS_ASSERT(i < AS_COUNT_OF(rows));
     return i;
-}
-
-static const char *route_method(size_t route)
-{
-    return route == ROUTE_NONE                                           ? "other"
-           : route == ROUTE_TXN_SUBMIT || route == ROUTE_TXN_ACKNOWLEDGE ? "POST"
-                                                                         : "GET";
 }
 
 static void http_metrics(struct as_buf *buf, const struct answer_http *http)
 {
-#define ROUTE_ROW(name, path) path,
+#define ROUTE_ROW(name, method, path) {method, path},
 #define STATUS_ROW(s) s,
-    static const char *const paths[] = {ANSWER_ROUTE_MAP(ROUTE_ROW)};
+    static const struct {
+        const char *method, *path;
+    } routes[] = {ANSWER_ROUTE_MAP(ROUTE_ROW)};
     static const int statuses[] = {ANSWER_STATUS_MAP(STATUS_ROW)};
 #undef ROUTE_ROW
 #undef STATUS_ROW
@@ -114,7 +108,7 @@ static void http_metrics(struct as_buf *buf, const struct answer_http *http)
             if (!http->requests[r][s])
                 continue;
             (void)snprintf(labels, sizeof(labels), "{method=\"%s\",route=\"%s\",status=\"%d\"}",
-                           route_method(r), paths[r], statuses[s]);
+                           routes[r].method, routes[r].path, statuses[s]);
             sample(buf, name, labels, (double)http->requests[r][s]);
         }
     }
@@ -123,8 +117,8 @@ static void http_metrics(struct as_buf *buf, const struct answer_http *http)
     for (size_t r = 0; r < ROUTE_COUNT; r++) {
         if (!http->gone[r])
             continue;
-        (void)snprintf(labels, sizeof(labels), "{method=\"%s\",route=\"%s\"}", route_method(r),
-                       paths[r]);
+        (void)snprintf(labels, sizeof(labels), "{method=\"%s\",route=\"%s\"}", routes[r].method,
+                       routes[r].path);
         sample(buf, name, labels, (double)http->gone[r]);
     }
     name = "assent_http_request_duration_seconds";
@@ -132,13 +126,22 @@ static void http_metrics(struct as_buf *buf, const struct answer_http *http)
     for (size_t r = 0; r < ROUTE_COUNT; r++) {
         if (!http->duration_ns[r].count)
             continue;
-        (void)snprintf(labels, sizeof(labels), "method=\"%s\",route=\"%s\"", route_method(r),
-                       paths[r]);
+        (void)snprintf(labels, sizeof(labels), "method=\"%s\",route=\"%s\"", routes[r].method,
+                       routes[r].path);
         hist(buf, name, labels, &http->duration_ns[r], seconds, AS_COUNT_OF(seconds), 1e-9);
     }
     gauge(buf, "assent_http_connections", (double)http->connections, "Open HTTP connections.");
     gauge(buf, "assent_http_waiting_requests", (double)http->waiting,
           "HTTP requests that wait for the node's answer.");
+    gauge(buf, "assent_passed_on_waiting", (double)http->passed,
+          "Requests passed on to the leader that wait for its answer.");
+    counter(buf, "assent_passed_on_total", http->passed_total, "Requests passed on to the leader.");
+    counter(buf, "assent_passed_on_lost_total", http->passed_lost,
+            "Of these, without an answer: the link was lost, or the leader was silent too long.");
+    gauge(buf, "assent_served_for_others", (double)http->served,
+          "Requests that other nodes passed on and that are being served here.");
+    counter(buf, "assent_served_for_others_total", http->served_total,
+            "Requests that other nodes passed on.");
     counter(buf, "assent_http_body_bytes_total", http->bytes_in, "Bytes of request bodies read.");
     counter(buf, "assent_http_slow_clients_total", http->slow,
             "Connections ended because a request took too long to arrive.");

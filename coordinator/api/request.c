@@ -8,11 +8,12 @@
 #include "coordinator/api/server.h"
 
 #define BODY_KEPT 16384
+#define TARGET_KEPT 1024
 #define ANSWER_BYTES_MAX ((size_t)512 << 20) /* 64 branches of 1 MiB, every byte escaped to six */
 
 /* --- Requests: a slab, so that a number finds one, and an old number finds none --- */
 
-struct request *request_new(struct api *api)
+struct request *request_new(struct api *api, struct MHD_Connection *connection)
 {
     struct request *request;
 
@@ -35,15 +36,24 @@ struct request *request_new(struct api *api)
         request->api = api;
         request->index = api->request_count;
         as_buf_init(&request->body, api->config.body_bytes_max);
+        as_buf_init(&request->target, FORWARD_TARGET_LEN_MAX + 1);
+        as_buf_init(&request->words, FORWARD_TARGET_LEN_MAX + 1);
         as_buf_init(&request->answer.body, ANSWER_BYTES_MAX);
         api->requests[api->request_count++] = request;
     }
     api->in_flight++;
+    if (!connection)
+        api->http.served++;
     /* A late reply to the request that had this place before must not find this one. */
     request->generation++;
     request->generation += request->generation == 0;
     request->state = REQUEST_NEW;
     request->route = ROUTE_NONE;
+    request->method = FORWARD_GET;
+    request->connection = connection;
+    request->answer.body.max = connection ? ANSWER_BYTES_MAX : FORWARD_BODY_BYTES_MAX;
+    request->began_ns = uv_hrtime();
+    request->session = 0;
     request->body_seen = 0;
     request->id[0] = request->name[0] = 0;
     request->branch = 0;
@@ -55,17 +65,33 @@ static void answer_clear(struct answer *answer)
     as_buf_close(&answer->body);
     answer->allow = NULL;
     answer->location = false;
+    answer->session = 0;
     answer->status = 0;
+}
+
+static void buf_trim(struct as_buf *buf, size_t kept)
+{
+    if (buf->cap > kept)
+        as_buf_close(buf);
+    as_buf_clear(buf);
 }
 
 void request_release(struct request *request)
 {
     struct api *api = request->api;
 
-    if (request->body.cap > BODY_KEPT)
-        as_buf_close(&request->body);
-    as_buf_clear(&request->body);
+    buf_trim(&request->body, BODY_KEPT);
+    buf_trim(&request->target, TARGET_KEPT);
+    buf_trim(&request->words, TARGET_KEPT);
     answer_clear(&request->answer);
+    if (!request->connection)
+        api->http.served--;
+    if (request->passed_bytes) {
+        api->http.passed--;
+        api->passed_bytes -= request->passed_bytes;
+        request->passed_bytes = 0;
+    }
+    request->state = REQUEST_FREE;
     request->conn = NULL;
     request->connection = NULL;
     request->generation++; /* no number finds it until it is taken again */
@@ -87,6 +113,8 @@ void requests_free(struct api *api)
 {
     for (uint32_t i = 0; i < api->request_count; i++) {
         as_buf_close(&api->requests[i]->body);
+        as_buf_close(&api->requests[i]->target);
+        as_buf_close(&api->requests[i]->words);
         answer_clear(&api->requests[i]->answer);
         as_free(api->requests[i]);
     }
@@ -113,21 +141,25 @@ void request_answer(struct request *request, int status, const char *type)
     request->state = REQUEST_ANSWERED;
 }
 
-/* When there was no memory for the real answer. The transaction may be decided: the id settles it.
- */
-static struct MHD_Response *response_without_memory(struct request *request)
+/* The transaction may be decided all the same: the id settles it. */
+struct as_bytes request_no_room(struct request *request, char ret_text[REQUEST_NO_ROOM_LEN])
 {
-    char text[320];
-    int len =
-        snprintf(text, sizeof(text),
-                 "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
-                 "\"code\":\"out_of_memory\",\"detail\":\"this node has no memory left for the "
-                 "answer; ask again with the same id\"%s%s%s}",
-                 request->id[0] ? ",\"id\":\"" : "", request->id, request->id[0] ? "\"" : "");
+    bool too_big = request->answer.body.err == AS_ERR_TOOBIG;
+    int len;
 
-    request->answer.status = 503;
+    request->answer.status = too_big ? 500 : 503;
     request->answer.type = TYPE_PROBLEM;
-    return MHD_create_response_from_buffer((size_t)len, text, MHD_RESPMEM_MUST_COPY);
+    len = snprintf(
+        ret_text, REQUEST_NO_ROOM_LEN,
+        "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\","
+        "\"detail\":\"%s\"%s%s%s}",
+        problem_title(request->answer.status), request->answer.status,
+        too_big ? "answer_too_large" : "out_of_memory",
+        too_big ? "the answer is larger than one node may pass to another; ask for less of it, or "
+                  "ask the leader itself"
+                : "this node has no memory left for the answer; ask again with the same id",
+        request->id[0] ? ",\"id\":\"" : "", request->id, request->id[0] ? "\"" : "");
+    return (struct as_bytes){(const uint8_t *)ret_text, (size_t)len};
 }
 
 static struct MHD_Response *response_of(struct request *request)
@@ -135,8 +167,12 @@ static struct MHD_Response *response_of(struct request *request)
     struct answer *answer = &request->answer;
     struct MHD_Response *response;
 
-    if (answer->body.err)
-        return response_without_memory(request);
+    if (answer->body.err) {
+        char text[REQUEST_NO_ROOM_LEN];
+        struct as_bytes body = request_no_room(request, text);
+
+        return MHD_create_response_from_buffer(body.len, text, MHD_RESPMEM_MUST_COPY);
+    }
     response = MHD_create_response_from_buffer_with_free_callback(answer->body.len,
                                                                   answer->body.data, as_free);
     if (response) {
@@ -166,6 +202,12 @@ enum MHD_Result request_respond(struct request *request)
 
         (void)snprintf(location, sizeof(location), "/v1/transactions/%s", request->id);
         ok = MHD_add_response_header(response, "Location", location) == MHD_YES && ok;
+    }
+    if (answer->session) {
+        char session[24];
+
+        (void)snprintf(session, sizeof(session), "%llu", (unsigned long long)answer->session);
+        ok = MHD_add_response_header(response, "Assent-Session", session) == MHD_YES && ok;
     }
     if (request->api->draining)
         ok = MHD_add_response_header(response, "Connection", "close") == MHD_YES && ok;

@@ -1,5 +1,5 @@
 /*
- * From a method and a path to a route, and the query parameters of one.
+ * From a method and a path to a route.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -131,15 +131,36 @@ static void route_find(struct request *request, const char *url, bool post)
     }
 }
 
-/* What a route takes. */
-#define METHOD_GET 1
-#define METHOD_POST 2
+/* What a path takes. */
+#define TAKES(method) (1u << FORWARD_##method)
 
 static unsigned methods_of(enum route route)
 {
-    return route == ROUTE_TXN_SUBMIT || route == ROUTE_TXN_LIST ? METHOD_GET | METHOD_POST
-           : route == ROUTE_TXN_ACKNOWLEDGE                     ? METHOD_POST
-                                                                : METHOD_GET;
+    return route == ROUTE_TXN_SUBMIT || route == ROUTE_TXN_LIST ? TAKES(GET) | TAKES(POST)
+           : route == ROUTE_TXN_ACKNOWLEDGE                     ? TAKES(POST)
+                                                                : TAKES(GET);
+}
+
+/* A HEAD is a GET whose body libmicrohttpd does not send. */
+static enum forward_method method_of(const char *text)
+{
+    int method = 0;
+
+    if (strcmp(text, "HEAD") == 0)
+        return FORWARD_GET;
+    while (method < FORWARD_METHOD_COUNT &&
+           strcmp(text, forward_method_text((enum forward_method)method)) != 0)
+        method++;
+    return (enum forward_method)method;
+}
+
+static void refuse_method(struct request *request, unsigned allowed)
+{
+    static const char *const allows[] = {"", "GET, HEAD", "POST", "GET, HEAD, POST", "DELETE"};
+
+    AS_ASSERT(allowed < AS_COUNT_OF(allows));
+    handler_refuse(request, 405, "method_not_allowed", "this path takes %s", allows[allowed]);
+    request->answer.allow = allows[allowed];
 }
 
 static bool is_json(const char *type)
@@ -150,83 +171,31 @@ static bool is_json(const char *type)
            (!type[len] || type[len] == ';' || type[len] == ' ' || type[len] == '\t');
 }
 
-void handler_begin(struct request *request, const char *method, const char *url)
+void handler_begin(struct request *request, const struct request_head *head)
 {
-    static const char *const allows[] = {"", "GET, HEAD", "POST", "GET, HEAD, POST"};
-    bool post = strcmp(method, "POST") == 0;
-    bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    const char *path = target_path(request);
     unsigned allowed;
 
-    if (!request->odd_uri)
-        route_find(request, url, post);
+    if (!path)
+        return;
+    request->method = method_of(head->method);
+    route_find(request, path, request->method == FORWARD_POST);
     if (request->route == ROUTE_NONE) {
         handler_refuse(request, 404, "no_such_route",
                        "there is nothing at this path; see /openapi.yaml");
         return;
     }
     allowed = methods_of(request->route);
-    if (!(post && (allowed & METHOD_POST)) && !(get && (allowed & METHOD_GET))) {
-        handler_refuse(request, 405, "method_not_allowed", "this path takes %s", allows[allowed]);
-        request->answer.allow = allows[allowed];
+    if (request->method == FORWARD_METHOD_COUNT || !(allowed & 1u << request->method)) {
+        refuse_method(request, allowed);
         return;
     }
-    if (post && !request->answer.status &&
-        !is_json(MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Content-Type")))
+    if (request->answer.status)
+        return;
+    if (request->method == FORWARD_POST && !is_json(head->content_type))
         handler_refuse(request, 415, "unsupported_media_type",
                        "send the body as Content-Type: application/json");
-}
-
-/* --- Query parameters --- */
-
-static enum MHD_Result on_parameter(void *cls, enum MHD_ValueKind kind, const char *key,
-                                    const char *value)
-{
-    struct query *query = cls;
-    size_t i = 0;
-
-    (void)kind;
-    while (i < query->count && strcmp(query->names[i], key) != 0)
-        i++;
-    if (i == query->count)
-        handler_refuse(query->request, 400, "unknown_parameter",
-                       "there is no parameter \"%.64s\" here", key);
-    else if (query->values[i])
-        handler_refuse(query->request, 400, "duplicate_parameter",
-                       "the parameter \"%s\" is given twice", key);
-    else
-        query->values[i] = value ? value : "";
-    return query->request->answer.status ? MHD_NO : MHD_YES;
-}
-
-bool query_read(struct query *query, struct request *request, const char *const *names,
-                size_t count)
-{
-    *query = (struct query){.request = request, .names = names, .count = count};
-    (void)MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, on_parameter,
-                                    query);
-    return request->answer.status == 0;
-}
-
-bool query_number(struct query *query, size_t i, uint64_t min, uint64_t max, uint64_t *ret_value)
-{
-    const char *text = query->values[i];
-    uint64_t value = 0;
-    size_t at = 0;
-
-    if (!text)
-        return true;
-    for (; text[at] >= '0' && text[at] <= '9' && at < 20; at++) {
-        uint64_t digit = (uint64_t)(text[at] - '0');
-
-        if (value > (UINT64_MAX - digit) / 10)
-            break;
-        value = value * 10 + digit;
-    }
-    if (at == 0 || text[at] || value < min || value > max) {
-        handler_refuse(query->request, 400, "bad_parameter", "\"%s\" is a number from %llu to %llu",
-                       query->names[i], (unsigned long long)min, (unsigned long long)max);
-        return false;
-    }
-    *ret_value = value;
-    return true;
+    else if (head->session && !text_number(head->session, &request->session))
+        handler_refuse(request, 400, "bad_session",
+                       "Assent-Session is a decimal number: the one that the last answer bore");
 }

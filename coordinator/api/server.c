@@ -23,6 +23,7 @@
 #define CONNECTIONS_MAX 10000
 #define IDLE_TIMEOUT_S 120
 #define REQUEST_TIMEOUT_S 30
+#define PASSING_MS 10000
 #define CONNECTION_BYTES 16384
 
 /* --- libmicrohttpd's callbacks --- */
@@ -31,16 +32,14 @@
 static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *connection)
 {
     struct api *api = cls;
-    struct request *request = request_new(api);
+    struct request *request = request_new(api, connection);
     const union MHD_ConnectionInfo *info;
 
     if (!request)
         return NULL;
     info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    request->connection = connection;
     request->conn = info ? info->socket_context : NULL;
-    request->began_ns = uv_hrtime();
-    request->odd_uri = strstr(uri, "%00") != NULL;
+    target_take(request, uri, strlen(uri));
     if (request->conn)
         request->conn->request = request;
     return request;
@@ -76,20 +75,21 @@ static enum MHD_Result proceed(struct request *request)
     return MHD_YES;
 }
 
-static uint64_t content_length(struct MHD_Connection *connection)
+static const char *header(const struct request *request, const char *name)
 {
-    const char *text = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
-
-    return text ? strtoull(text, NULL, 10) : 0;
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
-static enum MHD_Result on_headers(struct request *request, const char *method, const char *url)
+static enum MHD_Result on_headers(struct request *request, const char *method)
 {
-    uint64_t len = content_length(request->connection);
+    struct request_head head = {method, header(request, "Content-Type"),
+                                header(request, "Assent-Session")};
+    const char *length = header(request, "Content-Length");
+    uint64_t len = length ? strtoull(length, NULL, 10) : 0;
     size_t max = request->api->config.body_bytes_max;
 
     request->state = REQUEST_READING;
-    handler_begin(request, method, url);
+    handler_begin(request, &head);
     if (len > max) {
         struct problem problem;
 
@@ -114,12 +114,13 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 
     (void)cls;
     (void)connection;
+    (void)url; /* see target.c */
     (void)version;
     if (!request)
         return MHD_NO; /* no memory: the client sees a closed connection */
     switch (request->state) {
     case REQUEST_NEW:
-        return on_headers(request, method, url);
+        return on_headers(request, method);
     case REQUEST_READING:
         if (*data_len == 0)
             return proceed(request);
@@ -131,6 +132,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         return request_respond(request);
     case REQUEST_GONE:
         return MHD_NO;
+    case REQUEST_FREE:
     case REQUEST_ASKED:
     case REQUEST_SUSPENDED:
         break; /* put aside: libmicrohttpd does not call for it */
@@ -138,11 +140,24 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     return MHD_NO;
 }
 
-/* Leaves the node's list of those that wait. */
-static void request_forget(struct request *request)
+void request_resume(struct request *request)
 {
+    AS_ASSERT(request->state != REQUEST_SUSPENDED);
+    if (!request->connection) {
+        pass_due(request);
+        return;
+    }
     request->api->http.waiting--;
+    MHD_resume_connection(request->connection);
+    request->api->resumed = true;
+}
+
+/* Leaves the node's list of those that wait; its client has left, too. */
+static void abandon(struct request *request)
+{
     node_forget(request->api->node, request_client(request));
+    request->state = REQUEST_GONE;
+    request_resume(request);
 }
 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **request_cls,
@@ -156,8 +171,10 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **re
         return;
     *request_cls = NULL;
     /* 0.9.75 never ends a suspended request by itself; another version may. */
-    if (request->state == REQUEST_SUSPENDED)
-        request_forget(request);
+    if (request->state == REQUEST_SUSPENDED) {
+        api->http.waiting--;
+        node_forget(api->node, request_client(request));
+    }
     if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK && request->answer.status) {
         api->http.requests[request->route][answer_status_column(request->answer.status)]++;
         as_hist_add(&api->duration_ns[request->route], uv_hrtime() - request->began_ns);
@@ -246,26 +263,27 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 void api_reply(struct api *api, uint64_t client, const struct as_reply *reply)
 {
     struct request *request = request_find(api, client);
+    bool aside;
 
     if (!request || (request->state != REQUEST_ASKED && request->state != REQUEST_SUSPENDED))
         return;
-    if (request->state == REQUEST_SUSPENDED) {
-        api->http.waiting--;
-        MHD_resume_connection(request->connection);
-        api->resumed = true;
-    }
+    aside = request->state == REQUEST_SUSPENDED;
     handler_reply(request, reply);
     AS_ASSERT(request->state == REQUEST_ANSWERED);
+    if (aside)
+        request_resume(request);
 }
 
 void api_turn_end(struct api *api)
 {
-    if (!api->resumed || api->running)
+    if (api->running || (!api->resumed && !api->due && !api->unheard_count))
         return;
     api->asked = false;
-    run(api);
-    /* libmicrohttpd also read: what it brought to the node needs another end of a turn. */
-    if (api->asked || api->resumed)
+    pass_turn(api);
+    if (api->resumed)
+        run(api);
+    /* libmicrohttpd also read: what was brought to the node needs another end of a turn. */
+    if (api->asked || api->resumed || api->due)
         run_soon(api, 0);
 }
 
@@ -306,10 +324,12 @@ static void sweep_conn(struct api *api, struct conn *conn, uint64_t now_ns)
         api->http.slow += end;
     } else if (request->state == REQUEST_SUSPENDED && peer_left(conn->fd)) {
         /* libmicrohttpd does not watch a suspended connection: it would stay until its answer. */
-        request_forget(request);
-        request->state = REQUEST_GONE;
-        MHD_resume_connection(request->connection);
-        api->resumed = true;
+        abandon(request);
+    } else if (request->state == REQUEST_SUSPENDED && request->passed_bytes &&
+               now_ns > request->give_up_ns) {
+        node_forget(api->node, request_client(request));
+        pass_lost(request);
+        request_resume(request);
     }
     /* libmicrohttpd sees the end of the stream and closes. */
     if (end)
@@ -385,6 +405,8 @@ as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t 
         api->config.request_timeout_s = REQUEST_TIMEOUT_S;
     if (!api->config.timeout_ms_default)
         api->config.timeout_ms_default = AS_TIMEOUT_MS_DEFAULT;
+    if (!api->config.passing_ms)
+        api->config.passing_ms = PASSING_MS;
     if (!api->config.version)
         api->config.version = "unknown";
     api->loop = loop;
@@ -392,6 +414,7 @@ as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t 
     api->first_free = REQUEST_NONE;
     api->http.duration_ns = api->duration_ns;
     api->started_ns = uv_hrtime();
+    as_buf_init(&api->passing, FORWARD_REQUEST_BYTES_MAX);
     body_init(&api->reader, api->config.timeout_ms_default, api->config.body_bytes_max);
     err = daemon_start(api, fd, ret_error);
     if (err) {
@@ -425,6 +448,7 @@ static void on_handle_closed(uv_handle_t *handle)
         return;
     requests_free(api);
     body_close(&api->reader);
+    as_buf_close(&api->passing);
     as_free(api);
 }
 
@@ -434,13 +458,8 @@ void api_free(struct api *api)
         return;
     /* libmicrohttpd must not be stopped with a connection put aside. */
     for (uint32_t i = 0; i < api->request_count; i++) {
-        struct request *request = api->requests[i];
-
-        if (request->connection && request->state == REQUEST_SUSPENDED) {
-            request_forget(request);
-            request->state = REQUEST_GONE;
-            MHD_resume_connection(request->connection);
-        }
+        if (api->requests[i]->state == REQUEST_SUSPENDED)
+            abandon(api->requests[i]);
     }
     (void)uv_poll_stop(&api->poll);
     MHD_stop_daemon(api->daemon);

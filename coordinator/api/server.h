@@ -9,6 +9,10 @@
  * ASKED: the node has it and may answer from inside that very call. SUSPENDED: libmicrohttpd has
  * put the connection aside; api_reply resumes it. GONE: its client left while it waited; resumed
  * only to be ended.
+ *
+ * A request that another node passed on (pass.c) takes the same way without a connection: it is run,
+ * and its answer sent back, at the end of a turn. One that this node passes on is ASKED and SUSPENDED
+ * like any other; the leader takes the node's place.
  */
 #ifndef ASSENT_API_SERVER_H
 #define ASSENT_API_SERVER_H
@@ -20,11 +24,13 @@
 #include "coordinator/api/answer.h"
 #include "coordinator/api/api.h"
 #include "coordinator/api/body.h"
+#include "coordinator/api/forward.h"
 
 #define TYPE_JSON "application/json"
 #define TYPE_PROBLEM "application/problem+json"
 
 enum request_state {
+    REQUEST_FREE,
     REQUEST_NEW,
     REQUEST_READING,
     REQUEST_ASKED,
@@ -39,17 +45,25 @@ struct answer {
     struct as_buf body; /* libmicrohttpd takes its memory */
     const char *allow;  /* for 405, or NULL */
     bool location;      /* of the request's id */
+    uint64_t session;   /* Assent-Session; 0: none */
 };
 
 struct request {
     struct api *api;
-    struct conn *conn; /* NULL: there was no memory to keep track of it */
-    struct MHD_Connection *connection;
+    struct conn *conn;                 /* NULL: there was no memory to keep track of it */
+    struct MHD_Connection *connection; /* NULL: another node passed it on */
     uint32_t index, generation, next_free;
     enum request_state state;
     enum route route;
-    bool odd_uri; /* has a %00, which would end the path early */
+    enum forward_method method;
+    uint64_t session;     /* highest log index that the client has seen; 0: none */
+    struct as_buf target; /* path and query as they came, and a NUL */
+    struct as_buf words;  /* of the target, while they are read */
     uint64_t began_ns;
+    uint64_t forward;         /* connection NULL: the node's number for it */
+    struct request *next_due; /* and behind it in api.due */
+    size_t passed_bytes;      /* passed on to the leader, which answers it; 0: it was not */
+    uint64_t give_up_ns;      /* then */
     struct as_buf body;
     size_t body_seen;
     char id[AS_ID_LEN_MAX + 1];
@@ -84,6 +98,12 @@ struct api {
     struct request **requests;
     uint32_t request_count, request_cap, first_free;
     uint32_t in_flight;
+    /* Passed on by other nodes: to be run, or to be sent back answered; oldest first. */
+    struct request *due, *due_last;
+    uint64_t unheard[16]; /* for these there was no memory */
+    uint32_t unheard_count;
+    struct as_buf passing; /* one encoded request or answer */
+    size_t passed_bytes;   /* of requests that wait for the leader */
     struct body_reader reader;
     struct answer_http http;
     struct as_hist duration_ns[ROUTE_COUNT];
@@ -99,9 +119,13 @@ static inline uint64_t request_client(const struct request *request)
 /* --- request.c --- */
 
 #define REQUEST_NONE UINT32_MAX
+#define REQUEST_NO_ROOM_LEN 400
 
-/* A slab, so that a number finds its request, and an old number finds none. NULL: out of memory. */
-struct request *request_new(struct api *api);
+/*
+ * A slab, so that a number finds its request, and an old number finds none. NULL: out of memory.
+ * `connection` NULL: it comes from another node.
+ */
+struct request *request_new(struct api *api, struct MHD_Connection *connection);
 void request_release(struct request *request);
 struct request *request_find(struct api *api, uint64_t client);
 void requests_free(struct api *api);
@@ -109,13 +133,21 @@ void requests_free(struct api *api);
 void request_refuse(struct request *request, const struct problem *problem);
 /* The answer is in request->answer.body; a failure of that buffer becomes a 503. */
 void request_answer(struct request *request, int status, const char *type);
+/* When the answer's buffer has failed: the body to send instead, written to ret_text. */
+struct as_bytes request_no_room(struct request *request, char ret_text[REQUEST_NO_ROOM_LEN]);
 /* Hands the answer to libmicrohttpd. */
 enum MHD_Result request_respond(struct request *request);
 
 /* --- routes.c, handlers.c --- */
 
+/* What of a request's head is of interest, besides its target. */
+struct request_head {
+    const char *method;
+    const char *content_type, *session; /* NULL: not given */
+};
+
 /* The headers are there: finds the route and refuses what needs no body to be refused. */
-void handler_begin(struct request *request, const char *method, const char *url);
+void handler_begin(struct request *request, const struct request_head *head);
 /* The body is there: answers, or asks the node. */
 void handler_run(struct request *request);
 /* The node's answer. */
@@ -125,8 +157,36 @@ void handler_reply(struct request *request, const struct as_reply *reply);
 void handler_refuse(struct request *request, int status, const char *code, const char *detail, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* --- Query parameters: each known, each once --- */
+/* --- server.c --- */
 
+/* It was put aside, and is answered now. */
+void request_resume(struct request *request);
+
+/* --- pass.c --- */
+
+/*
+ * True: this node does not lead; the request is passed on to the one that does, or refused. False:
+ * it leads, so its node can be asked. `patience_ms`: the leader's answer may take so long.
+ */
+bool pass_on(struct request *request, uint64_t patience_ms);
+/* Refuses a request whose leader was lost, or was silent for too long, after it was passed on. */
+void pass_lost(struct request *request);
+/* Another node's request has its answer: send it back when the turn ends. */
+void pass_due(struct request *request);
+/* The turn ends: runs what other nodes passed on, sends back what is answered. */
+void pass_turn(struct api *api);
+
+/* --- target.c --- */
+
+void target_take(struct request *request, const char *text, size_t len);
+/* As it came. */
+struct as_bytes target_text(const struct request *request);
+/* The path, without escapes; valid until query_read. NULL: refused. */
+const char *target_path(struct request *request);
+/* Decimal digits, nothing else. */
+bool text_number(const char *text, uint64_t *ret_value);
+
+/* Query parameters: each known, each once. Values are valid until the next query_read. */
 #define QUERY_MAX 4
 
 struct query {

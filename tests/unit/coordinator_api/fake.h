@@ -28,8 +28,19 @@
 
 #define FAKE_DEADLINE_S 30
 #define FAKE_WAITING_MAX 64
+#define FAKE_LETTERS_MAX 64
 
 enum fake_answer { FAKE_AT_ONCE, FAKE_LATER, FAKE_REFUSE };
+
+/* What one fake node sends to another; delivered when a turn ends, as the contract has it. */
+struct fake_letter {
+    struct node *to;
+    bool reply;
+    uint64_t number; /* of the forward, or the client it answers */
+    as_err err;
+    uint8_t *data;
+    size_t len;
+};
 
 /* What node_* below were asked, and what they answer. */
 struct node {
@@ -54,6 +65,20 @@ struct node {
     char query_participant[AS_PARTICIPANT_LEN_MAX + 1];
     uint64_t waiting[FAKE_WAITING_MAX];
     size_t waiting_count;
+    unsigned list_length; /* 0: 2 */
+    /* Other nodes. */
+    uint64_t id_of_node;
+    struct node *leader; /* where node_forward goes; NULL: none is known */
+    bool held;           /* its letters stay where they are */
+    struct fake_letter letters[FAKE_LETTERS_MAX];
+    size_t letter_count;
+    struct {
+        struct node *from;
+        uint64_t client;
+    } forwards[FAKE_LETTERS_MAX]; /* that came here; their numbers count from 1 */
+    size_t forward_count;
+    uint64_t passed[FAKE_WAITING_MAX]; /* clients here that wait for the leader */
+    size_t passed_count;
     /* The view that is answered. */
     struct as_txn_view view;
     struct as_branch_view branches[2];
@@ -138,8 +163,23 @@ void node_acknowledge(struct node *node, uint64_t client, const char *id, uint32
     fake_asked(node, client, id);
 }
 
+static inline bool fake_unpass(struct node *node, uint64_t client)
+{
+    for (size_t i = 0; i < node->passed_count; i++) {
+        if (node->passed[i] == client) {
+            node->passed[i] = node->passed[--node->passed_count];
+            return true;
+        }
+    }
+    return false;
+}
+
 void node_forget(struct node *node, uint64_t client)
 {
+    if (fake_unpass(node, client)) {
+        node->forgets++;
+        return;
+    }
     for (size_t i = 0; i < node->waiting_count; i++) {
         if (node->waiting[i] == client) {
             node->waiting[i] = node->waiting[--node->waiting_count];
@@ -157,10 +197,10 @@ void node_list(struct node *node, const struct txn_list_query *query,
     node->query = *query;
     (void)snprintf(node->query_participant, sizeof(node->query_participant), "%s",
                    query->participant ? query->participant : "");
-    node->view.id = "first";
-    each(ctx, &node->view);
-    node->view.id = "second";
-    each(ctx, &node->view);
+    for (unsigned i = 0; i < (node->list_length ? node->list_length : 2); i++) {
+        node->view.id = i ? "second" : "first";
+        each(ctx, &node->view);
+    }
     *ret_next = query->after ? 0 : UINT64_MAX;
 }
 
@@ -193,7 +233,7 @@ void node_info(const struct node *node, struct node_info *ret)
 {
     *ret = (struct node_info){.cluster = "demo",
                               .incarnation = 0x5f3a9c01d2e4b687,
-                              .node_id = 1,
+                              .node_id = node->id_of_node ? node->id_of_node : 1,
                               .term = 7,
                               .last_index = 1042,
                               .applied_index = 1041,
@@ -207,9 +247,71 @@ void node_metrics(const struct node *node, struct node_metrics *ret)
     ret->txn.aborted[AS_REASON_TIMEOUT] = 2;
 }
 
+/* --- Other nodes --- */
+
+static inline void fake_post(struct node *from, struct node *to, bool reply, uint64_t number,
+                             struct as_bytes bytes)
+{
+    struct fake_letter *letter = &from->letters[from->letter_count++];
+
+    assert_true(from->letter_count <= FAKE_LETTERS_MAX);
+    *letter = (struct fake_letter){to, reply, number, AS_OK, malloc(bytes.len + 1), bytes.len};
+    assert_non_null(letter->data);
+    if (bytes.len)
+        memcpy(letter->data, bytes.data, bytes.len);
+}
+
+bool node_forward(struct node *node, uint64_t client, struct as_bytes request)
+{
+    struct node *leader = node->leader;
+
+    if (!leader)
+        return false;
+    assert_true(leader->forward_count < FAKE_LETTERS_MAX && node->passed_count < FAKE_WAITING_MAX);
+    leader->forwards[leader->forward_count].from = node;
+    leader->forwards[leader->forward_count++].client = client;
+    node->passed[node->passed_count++] = client;
+    fake_post(node, leader, false, leader->forward_count, request);
+    return true;
+}
+
+void node_forward_reply(struct node *node, uint64_t forward, struct as_bytes reply)
+{
+    assert_true(forward > 0 && forward <= node->forward_count);
+    fake_post(node, node->forwards[forward - 1].from, true, node->forwards[forward - 1].client,
+              reply);
+}
+
+/* Brings what a node has sent; what it held and what was lost with the link as well. */
+static inline void fake_deliver(struct node *node)
+{
+    size_t count = node->held ? 0 : node->letter_count;
+    struct fake_letter letters[FAKE_LETTERS_MAX];
+
+    memcpy(letters, node->letters, sizeof(letters));
+    node->letter_count -= count;
+    for (size_t i = 0; i < count; i++) {
+        struct fake_letter *letter = &letters[i];
+        struct as_bytes bytes = {letter->data, letter->len};
+
+        if (!letter->reply)
+            api_forwarded(letter->to->api, letter->number, bytes);
+        else if (fake_unpass(letter->to, letter->number))
+            api_forward_done(letter->to->api, letter->number, letter->err, bytes);
+        free(letter->data);
+    }
+}
+
+static inline void fake_burn_letters(struct node *node)
+{
+    while (node->letter_count)
+        free(node->letters[--node->letter_count].data);
+}
+
 /* --- The API under test --- */
 
 struct fake {
+    struct fake *other; /* turned as well; NULL: none */
     uv_loop_t loop;
     struct node node;
     struct api *api;
@@ -256,8 +358,11 @@ static inline void fake_open(struct fake *fake, const struct api_config *config)
 
 static inline void fake_turn(struct fake *fake)
 {
-    (void)uv_run(&fake->loop, UV_RUN_NOWAIT);
-    api_turn_end(fake->api);
+    for (struct fake *each = fake; each; each = each == fake ? fake->other : NULL) {
+        (void)uv_run(&each->loop, UV_RUN_NOWAIT);
+        api_turn_end(each->api);
+        fake_deliver(&each->node);
+    }
 }
 
 static inline void fake_close(struct fake *fake)
@@ -266,6 +371,16 @@ static inline void fake_close(struct fake *fake)
     (void)uv_run(&fake->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&fake->loop), 0);
     as_buf_close(&fake->node.results);
+    fake_burn_letters(&fake->node);
+}
+
+/* `fake` follows `leader`, which leads; clients ask `fake`. */
+static inline void fake_follow(struct fake *fake, struct fake *leader)
+{
+    fake->other = leader;
+    fake->node.id_of_node = 2;
+    fake->node.not_leading = true;
+    fake->node.leader = &leader->node;
 }
 
 static inline void fake_reply_all(struct fake *fake)
