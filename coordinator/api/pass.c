@@ -13,10 +13,10 @@
 #include "coordinator/api/server.h"
 
 /* At most so much waits here for the leader; what lies unsent in a link is less. */
-#define PASSED_MAX 8192
+#define PASSED_MAX 1024
 #define PASSED_BYTES_MAX (16u << 20)
-/* At most so much is being served for all other nodes. */
-#define SERVED_MAX 32768
+/* And so much is served here for all other nodes. */
+#define SERVED_MAX ((RAFT_MEMBERS_MAX - 1) * PASSED_MAX)
 #define PASSING_KEPT 65536
 
 /* --- At the node that was asked --- */

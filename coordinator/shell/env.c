@@ -190,20 +190,18 @@ static void env_client_reply(struct as_env *env, uint64_t client, const struct a
         api_reply(env->api, client, reply);
 }
 
-/* The API does not take requests from other nodes yet: an empty answer, which it reads as 503. */
 static void env_forwarded(struct as_env *env, uint64_t forward, struct as_bytes request)
 {
-    (void)request;
-    env->stirred = true;
-    node_forward_reply(env->node, forward, (struct as_bytes){NULL, 0});
+    env->stirred = true; /* the end of the turn has something to do */
+    if (env->api)
+        api_forwarded(env->api, forward, request);
 }
 
 static void env_forward_done(struct as_env *env, uint64_t client, as_err err, struct as_bytes reply)
 {
-    (void)env;
-    (void)client;
-    (void)err;
-    (void)reply; /* nor does it pass any on */
+    env->stirred = true;
+    if (env->api)
+        api_forward_done(env->api, client, err, reply);
 }
 
 static void env_pg_start(struct as_env *env, const struct as_pg_op *op)
