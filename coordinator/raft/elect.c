@@ -167,14 +167,16 @@ void raft_on_timeout_now(struct raft *raft, uint64_t from)
 
 /* --- Voting --- */
 
-/* 5.4.1: its log is at least as up to date as ours. A node that knows of no members, or of none
- * that is itself, has an emptied directory or was removed: it does not vote. */
+/* 5.4.1: its log is at least as up to date as ours. A node that knows of no members, or has never
+ * been one, does not vote: its directory may have been emptied. One that was removed does: a
+ * candidate that needs its vote does not have that entry, and is right to count it (thesis 4.2.2).
+ */
 static bool may_vote_for(const struct raft *raft, const struct raft_message *message)
 {
     uint64_t last = raft->tail.last_index;
     uint64_t last_term = raft_tail_term(&raft->tail, last);
 
-    if (!raft_member_find(&raft->members, raft->config.id))
+    if (!raft_member_find(&raft->members, raft->config.id) && !raft->leaving)
         return false;
     return message->vote.last_term > last_term ||
            (message->vote.last_term == last_term && message->vote.last_index >= last);

@@ -58,17 +58,24 @@ as_err raft_snapshot_taken(struct raft *raft, uint64_t index, uint64_t term)
 
 /* --- The leader's end --- */
 
+static as_time retry(const struct raft *raft)
+{
+    return (as_time)raft->config.snapshot_retry_ms * AS_MS;
+}
+
+/* One at a time; but one whose answer does not come is forgotten after a while. */
 static void read_chunk(struct raft *raft, struct raft_peer *peer)
 {
     struct raft_effect *effect;
 
-    if (peer->chunk_reading)
+    if (peer->chunk_reading && raft->now < peer->chunk_again)
         return;
     if (peer->snapshot != raft->snapshot_index) {
         peer->snapshot = raft->snapshot_index;
         peer->chunk = 0;
     }
     peer->chunk_reading = true;
+    peer->chunk_again = raft->now + retry(raft);
     effect = raft_emit(raft, RAFT_SNAPSHOT_READ);
     effect->snapshot_read.peer = peer->id;
     effect->snapshot_read.index = peer->snapshot;
@@ -100,11 +107,15 @@ as_err raft_on_chunk_read(struct raft *raft, const struct raft_event *event)
     if (!peer || !peer->chunk_reading)
         return AS_OK;
     peer->chunk_reading = false;
-    peer->chunk_again = raft->now + (as_time)raft->config.snapshot_retry_ms * AS_MS;
+    peer->chunk_again = raft->now + retry(raft);
     if (event->chunk.err || peer->progress != RAFT_SENDING_SNAPSHOT ||
-        peer->snapshot != event->chunk.index || peer->chunk != event->chunk.chunk ||
-        peer->snapshot != raft->snapshot_index || !raft_hard_state_durable(raft))
+        !raft_hard_state_durable(raft))
         return AS_OK; /* asked for anew by the tick */
+    if (peer->snapshot != event->chunk.index || peer->chunk != event->chunk.chunk ||
+        peer->snapshot != raft->snapshot_index) {
+        read_chunk(raft, peer); /* another one is wanted since */
+        return AS_OK;
+    }
     message = raft_send(raft, peer->id, RAFT_SNAPSHOT);
     message->snapshot.index = raft->snapshot_index;
     message->snapshot.snapshot_term = raft->snapshot_term;
