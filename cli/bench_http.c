@@ -58,7 +58,7 @@ static void poster_init(struct poster *poster, const struct http_load *load, uin
     (void)text_format(all, sizeof(all),
                       "POST /v1/transactions HTTP/1.1\r\nHost: %s:%u\r\n"
                       "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                      load->host, load->port, strlen(body), body);
+                      load->nodes[0].host, load->nodes[0].port, strlen(body), body);
     poster->request = must_copy(all);
     poster->len = strlen(all);
     poster->id_digits = strstr(poster->request, "@@@@");

@@ -16,7 +16,9 @@
 
 #define DOWN_MS 1000    /* between kill -9 and the restart */
 #define SETTLE_MS 60000 /* clients learn every outcome, branches are finished */
-#define KILLS 3
+#define KILLS_MAX 2048
+#define PERIOD (2 * AS_SECOND) /* from one kill to the next, with several nodes */
+#define CALM (3 * AS_SECOND)   /* at the end, in which nothing is killed */
 
 struct demo {
     struct loop loop;
@@ -28,8 +30,8 @@ struct demo {
     as_time begin, seen_at;
     unsigned long seen_committed;
     char doing[80];
-    char killed[KILLS][32];
-    size_t killed_count;
+    char killed[KILLS_MAX][32];
+    size_t killed_count, leaders_killed;
 };
 
 static void on_timer(uv_timer_t *timer)
@@ -76,11 +78,11 @@ static bool wait_until(struct demo *demo, as_time since_begin)
            loop_wait(&demo->loop, never, NULL, (uint64_t)(left / AS_MS) + 1, 100) == LOOP_TIMEOUT;
 }
 
-static bool kill_and_restart(struct demo *demo, const char *name)
+static bool kill_and_restart(struct demo *demo, const char *name, const char *what)
 {
     char error[512];
 
-    doing(demo, "<- kill -9 %s", name);
+    doing(demo, "<- kill -9 %s%s", name, what);
     if (!sandbox_kill(&demo->sandbox, name, error)) {
         complain("%s", error);
         return false;
@@ -95,6 +97,28 @@ static bool kill_and_restart(struct demo *demo, const char *name)
     }
     doing(demo, "%s", "");
     return true;
+}
+
+static bool somebody_leads(void *ctx)
+{
+    struct demo *demo = ctx;
+
+    return sandbox_leader(&demo->sandbox) >= 0;
+}
+
+static bool kill_leader(struct demo *demo)
+{
+    int leader;
+
+    if (loop_wait(&demo->loop, somebody_leads, demo, SETTLE_MS, 20) == LOOP_INTERRUPTED)
+        return false;
+    leader = sandbox_leader(&demo->sandbox);
+    if (leader < 0) {
+        complain("no node leads");
+        return false;
+    }
+    demo->leaders_killed++;
+    return kill_and_restart(demo, demo->sandbox.nodes[leader].process.name, ", the leader");
 }
 
 static bool load_has_ended(void *ctx)
@@ -128,16 +152,41 @@ static bool all_is_finished(void *ctx)
     return none;
 }
 
-/* False: interrupted, or something could not be restarted. */
-static bool play(struct demo *demo, uint64_t seconds)
+/* Everything there is, once. False: interrupted, or something could not be restarted. */
+static bool play_one_node(struct demo *demo, as_time whole)
 {
-    static const char *const names[KILLS] = {"node-1", "agent-bank_a", "database-bank_b"};
-    as_time whole = (as_time)seconds * AS_SECOND;
+    static const char *const names[] = {"node-1", "agent-bank_a", "database-bank_b"};
 
-    for (int i = 0; i < KILLS; i++)
-        if (!wait_until(demo, whole * (3 + 5 * i) / 18) || !kill_and_restart(demo, names[i]))
+    for (size_t i = 0; i < AS_COUNT_OF(names); i++)
+        if (!wait_until(demo, whole * (3 + 5 * (as_time)i) / 18) ||
+            !kill_and_restart(demo, names[i], ""))
             return false;
     return wait_until(demo, whole);
+}
+
+/* The leader again and again, and now and then an agent or a database instead. Likewise. */
+static bool play_cluster(struct demo *demo, as_time whole)
+{
+    for (as_time at = PERIOD; at + CALM <= whole && demo->killed_count < KILLS_MAX; at += PERIOD) {
+        bool well = wait_until(demo, at);
+
+        if (well && demo->killed_count % 6 == 2)
+            well = kill_and_restart(demo, "agent-bank_a", "");
+        else if (well && demo->killed_count % 6 == 5)
+            well = kill_and_restart(demo, "database-bank_b", "");
+        else if (well)
+            well = kill_leader(demo);
+        if (!well)
+            return false;
+    }
+    return wait_until(demo, whole);
+}
+
+static bool play(struct demo *demo, uint64_t seconds)
+{
+    as_time whole = (as_time)seconds * AS_SECOND;
+
+    return demo->sandbox.node_count > 1 ? play_cluster(demo, whole) : play_one_node(demo, whole);
 }
 
 /* Runs the load and everything that happens meanwhile. False: no proof can be made. */
@@ -146,7 +195,7 @@ static bool run(struct demo *demo, uint64_t seconds)
     uv_thread_t thread;
     bool well;
 
-    (void)text_format(demo->load.api, sizeof(demo->load.api), "%s", demo->sandbox.api);
+    demo->load.api = demo->sandbox.api;
     demo->load.database_count = (uint32_t)demo->sandbox.count;
     if (getrandom(&demo->load.run, sizeof(demo->load.run), 0) != sizeof(demo->load.run) ||
         uv_thread_create(&thread, demo_load_thread, &demo->load)) {
@@ -175,6 +224,32 @@ static bool run(struct demo *demo, uint64_t seconds)
     return well;
 }
 
+/* "node-1, node-2 twice, ..." in the order of their first time. */
+static void print_killed(const struct demo *demo)
+{
+    const char *separator = " ";
+
+    printf("\nkilled with SIGKILL and restarted under load:");
+    for (size_t i = 0; i < demo->killed_count; i++) {
+        size_t times = 0, first = 0;
+
+        while (strcmp(demo->killed[first], demo->killed[i]) != 0)
+            first++;
+        if (first < i)
+            continue;
+        for (size_t j = i; j < demo->killed_count; j++)
+            times += strcmp(demo->killed[j], demo->killed[i]) == 0;
+        printf("%s%s", separator, demo->killed[i]);
+        if (times > 1)
+            printf(" (%zu times)", times);
+        separator = ", ";
+    }
+    printf("\n");
+    if (demo->leaders_killed)
+        printf("the leader was killed %zu time%s\n", demo->leaders_killed,
+               demo->leaders_killed > 1 ? "s" : "");
+}
+
 static void print_proof(const struct demo *demo, const struct demo_proof *proof)
 {
     const struct {
@@ -184,10 +259,7 @@ static void print_proof(const struct demo *demo, const struct demo_proof *proof)
                   {proof->money_well, proof->money},
                   {proof->prepared_well, proof->prepared}};
 
-    printf("\nkilled with SIGKILL and restarted under load:");
-    for (size_t i = 0; i < demo->killed_count; i++)
-        printf("%s %s", i ? "," : "", demo->killed[i]);
-    printf("\n");
+    print_killed(demo);
     for (size_t i = 0; i < AS_COUNT_OF(points); i++)
         printf("%s: %s\n", points[i].well ? "proved" : "NOT PROVED", points[i].text);
     if (!proof->committed)
@@ -201,6 +273,8 @@ static void print_json(const struct demo *demo, const struct demo_proof *proof, 
 
     for (size_t i = 0; i < demo->killed_count; i++)
         cJSON_AddItemToArray(killed, cJSON_CreateString(demo->killed[i]));
+    cJSON_AddNumberToObject(all, "nodes", (double)demo->sandbox.node_count);
+    cJSON_AddNumberToObject(all, "leaders_killed", (double)demo->leaders_killed);
     cJSON_AddNumberToObject(all, "databases", (double)demo->sandbox.count);
     cJSON_AddNumberToObject(all, "committed", (double)proof->committed);
     cJSON_AddNumberToObject(all, "aborted", (double)proof->aborted);
@@ -218,21 +292,20 @@ static void print_json(const struct demo *demo, const struct demo_proof *proof, 
     cJSON_Delete(all);
 }
 
-static int demo_main(struct demo *demo, uint64_t seconds, uint64_t databases, bool as_json)
+static int demo_main(struct demo *demo, uint64_t seconds, const struct sandbox_options *options,
+                     bool as_json)
 {
-    const struct sandbox_options options = {.databases = databases, .accounts = DEMO_ACCOUNTS};
     struct demo_proof proof;
     bool ran, proved = false;
 
     demo->out = as_json ? stderr : stdout;
     demo->live = isatty(fileno(demo->out)) == 1;
-    if (!loop_open(&demo->loop) || !sandbox_start(&demo->sandbox, &demo->loop, &options))
+    if (!loop_open(&demo->loop) || !sandbox_start(&demo->sandbox, &demo->loop, options))
         return CLI_NEGATIVE;
     fprintf(demo->out,
-            "%d clients move money between random accounts of %llu databases for %llu s, through "
+            "%d clients move money between random accounts of %zu databases for %llu s, through "
             "%s\n",
-            DEMO_CLIENTS, (unsigned long long)databases, (unsigned long long)seconds,
-            demo->sandbox.api);
+            DEMO_CLIENTS, demo->sandbox.count, (unsigned long long)seconds, demo->sandbox.api);
     ran = run(demo, seconds);
     if (ran)
         proved = demo_prove(&demo->sandbox, &demo->load, &proof);
@@ -256,18 +329,22 @@ static int demo_main(struct demo *demo, uint64_t seconds, uint64_t databases, bo
 int cmd_demo(int argc, char **argv)
 {
     static struct demo demo;
-    uint64_t seconds = 16, databases = 2;
+    struct sandbox_options options = {.databases = 2, .nodes = 1, .accounts = DEMO_ACCOUNTS};
+    uint64_t seconds = 16;
     bool as_json = false;
     const struct option table[] = {
         {OPTION_NUMBER, "seconds", "S", "how long money moves (16)", &seconds, 3, 3600},
-        {OPTION_NUMBER, "databases", "N", "how many databases (2)", &databases, 2,
+        {OPTION_NUMBER, "nodes", "N", "how many coordinator nodes (1)", &options.nodes, 1,
+         SANDBOX_NODES_MAX},
+        {OPTION_NUMBER, "databases", "N", "how many databases (2)", &options.databases, 2,
          SANDBOX_DATABASES_MAX},
         {OPTION_FLAG, "json", NULL, "the result as one line of JSON on stdout", &as_json, 0, 0}};
     const struct command command = {
         .name = "demo",
         .about = "Moves money between PostgreSQL databases, kills coordinator, agent and database\n"
                  "with SIGKILL under way, restarts them, and proves at the end that nothing was\n"
-                 "lost, doubled or left behind. Everything it starts is its own and goes with it.",
+                 "lost, doubled or left behind. With several nodes it kills the leader again and\n"
+                 "again. Everything it starts is its own and goes with it.",
         .exits = "  0  proved\n  1  not proved, or it could not run; the directory is kept\n"
                  "  2  wrong command line\n",
         .options = table,
@@ -276,5 +353,5 @@ int cmd_demo(int argc, char **argv)
 
     if (!options_parse(&command, argc, argv, NULL, NULL, &exit_code))
         return exit_code;
-    return demo_main(&demo, seconds, databases, as_json);
+    return demo_main(&demo, seconds, &options, as_json);
 }

@@ -32,8 +32,8 @@ struct demo_poster {
 
 /* The counters may be read while it runs, the transfers once it has ended. */
 struct demo_load {
-    char api[64];
-    uint64_t run; /* random: part of every id */
+    const char *api; /* of all nodes */
+    uint64_t run;    /* random: part of every id */
     uint32_t database_count;
     atomic_bool stop;    /* start no new transfer */
     atomic_bool give_up; /* and settle none either */

@@ -82,7 +82,7 @@ static void request_write(const struct http_load *http, struct demo_poster *post
                                    "POST /v1/transactions HTTP/1.1\r\nHost: %s:%u\r\n"
                                    "Content-Type: application/json\r\n"
                                    "Content-Length: %zu\r\n\r\n%s",
-                                   http->host, http->port, len, body);
+                                   http->nodes[0].host, http->nodes[0].port, len, body);
     AS_ASSERT(poster->len < sizeof(poster->request));
 }
 
@@ -170,7 +170,8 @@ void demo_load_thread(void *ctx)
     static const struct http_load_ops ops = {on_request, on_response, on_failed};
     struct demo_load *load = ctx;
     struct context context = {.run = {load, {load->run}},
-                              .http = {.clients = DEMO_CLIENTS,
+                              .http = {.spread = true,
+                                       .clients = DEMO_CLIENTS,
                                        .answer_timeout = 15 * AS_SECOND,
                                        .ops = &ops,
                                        .ctx = &context}};

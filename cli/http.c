@@ -19,6 +19,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cli/rest.h"
+
 #define ANSWER_BYTES_FIRST ((size_t)16384)
 #define ANSWER_BYTES_MAX ((size_t)16 << 20)
 #define CHECK_EVERY (AS_SECOND / 4) /* for answers that do not come */
@@ -29,6 +31,7 @@ struct client {
     int fd; /* -1: none */
     enum state state;
     uint32_t number;
+    uint32_t node; /* whom it talks to */
     struct as_bytes request;
     size_t sent;
     char *answer;
@@ -44,22 +47,33 @@ struct run {
     struct client *clients;
     int epoll;
     uint32_t paused, finished;
-    struct sockaddr_in address;
+    struct sockaddr_in address[HTTP_NODES_MAX];
 };
 
-bool http_load_address(struct http_load *load, const char *url)
+static bool node_read(struct http_node *node, const char *url)
 {
     unsigned port;
     int end = 0;
 
-    if (sscanf(url, "http://%63[0-9.]:%u%n", load->host, &port, &end) != 2 || port > 65535 ||
+    if (sscanf(url, "http://%63[0-9.]:%u%n", node->host, &port, &end) != 2 || port > 65535 ||
         (url[end] && strcmp(url + end, "/") != 0)) {
         if (sscanf(url, "http://localhost:%u%n", &port, &end) != 1 || port > 65535 || url[end])
             return false;
-        (void)snprintf(load->host, sizeof(load->host), "127.0.0.1");
+        (void)snprintf(node->host, sizeof(node->host), "127.0.0.1");
     }
-    load->port = (uint16_t)port;
+    node->port = (uint16_t)port;
     return true;
+}
+
+bool http_load_address(struct http_load *load, const char *urls)
+{
+    char url[128];
+
+    load->node_count = 0;
+    while (rest_api_next(&urls, url, sizeof(url)))
+        if (load->node_count == HTTP_NODES_MAX || !node_read(&load->nodes[load->node_count++], url))
+            return false;
+    return load->node_count > 0;
 }
 
 bool as_bytes_are(struct as_bytes bytes, const char *text)
@@ -108,9 +122,15 @@ static void pause_for(struct run *run, struct client *client, as_time pause)
     run->paused++;
 }
 
-static void fail(struct run *run, struct client *client, const char *why)
+static void go_elsewhere(const struct run *run, struct client *client)
 {
     hang_up(client);
+    client->node = (client->node + 1) % run->load->node_count;
+}
+
+static void fail(struct run *run, struct client *client, const char *why)
+{
+    go_elsewhere(run, client);
     pause_for(run, client, run->load->ops->failed(run->load->ctx, client->number, why));
 }
 
@@ -145,7 +165,8 @@ static void dial(struct run *run, struct client *client)
     }
     (void)setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     client->state = CONNECTING;
-    if (connect(client->fd, (struct sockaddr *)&run->address, sizeof(run->address)) &&
+    if (connect(client->fd, (struct sockaddr *)&run->address[client->node],
+                sizeof(run->address[0])) &&
         errno != EINPROGRESS) {
         fail(run, client, strerror(errno));
         return;
@@ -258,6 +279,8 @@ static void receive(struct run *run, struct client *client)
                                       client->answer_total - client->body_at};
     pause = run->load->ops->response(run->load->ctx, client->number, &response);
     client->answer_len = client->answer_total = 0;
+    if (response.status == 503 && run->load->node_count > 1)
+        go_elsewhere(run, client);
     if (pause)
         pause_for(run, client, pause);
     else
@@ -337,17 +360,21 @@ bool http_load_run(const struct http_load *load)
 {
     struct run run = {.load = load, .epoll = epoll_create1(EPOLL_CLOEXEC)};
 
-    run.address.sin_family = AF_INET;
-    run.address.sin_port = htons(load->port);
-    if (run.epoll < 0 || inet_pton(AF_INET, load->host, &run.address.sin_addr) != 1) {
-        complain("cannot make a load client for %s: %s", load->host, strerror(errno));
-        return false;
+    for (uint32_t i = 0; i < load->node_count; i++) {
+        run.address[i].sin_family = AF_INET;
+        run.address[i].sin_port = htons(load->nodes[i].port);
+        if (run.epoll < 0 ||
+            inet_pton(AF_INET, load->nodes[i].host, &run.address[i].sin_addr) != 1) {
+            complain("cannot make a load client for %s: %s", load->nodes[i].host, strerror(errno));
+            return false;
+        }
     }
     run.clients = must_alloc(load->clients, sizeof(*run.clients));
     for (uint32_t i = 0; i < load->clients; i++) {
         run.clients[i] = (struct client){.fd = -1,
                                          .state = PAUSED,
                                          .number = i,
+                                         .node = load->spread ? i % load->node_count : 0,
                                          .answer = must_alloc(1, ANSWER_BYTES_FIRST),
                                          .answer_cap = ANSWER_BYTES_FIRST};
         run.paused++;

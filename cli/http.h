@@ -24,17 +24,24 @@ struct http_load_ops {
     as_time (*failed)(void *ctx, uint32_t client, const char *why);
 };
 
+#define HTTP_NODES_MAX 9
+
 struct http_load {
-    char host[64]; /* numeric IPv4 */
-    uint16_t port;
+    /* Nodes of one cluster. A client whose request fails, or is answered 503, goes to the next. */
+    struct http_node {
+        char host[64]; /* numeric IPv4 */
+        uint16_t port;
+    } nodes[HTTP_NODES_MAX];
+    uint32_t node_count;
+    bool spread; /* clients begin at different nodes; else all at the first */
     uint32_t clients;
     as_time answer_timeout; /* then the connection is given up */
     const struct http_load_ops *ops;
     void *ctx;
 };
 
-/* "http://127.0.0.1:7480" into host and port; only that form. */
-bool http_load_address(struct http_load *load, const char *url);
+/* Fills in `nodes`: "http://127.0.0.1:7480", or several with commas; only that form. */
+bool http_load_address(struct http_load *load, const char *urls);
 /* Until every client has no more requests. False: not enough files or memory (complained about). */
 bool http_load_run(const struct http_load *load);
 
