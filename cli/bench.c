@@ -19,19 +19,32 @@ struct bench {
     struct loop loop;
     struct sandbox sandbox;
     bool own; /* the sandbox is ours and up */
-    char api[128];
+    char api[SANDBOX_NODES_MAX * 64];
     char dsn[2][256];
-    uint64_t clients, seconds, warmup, rounds, accounts;
-    bool as_json, bare, compare, null, idle, all, agents;
+    uint64_t clients, seconds, warmup, rounds, accounts, nodes, tries;
+    bool as_json, bare, compare, null, idle, all, cluster, agents;
     const char *use_api, *use_dir;
     cJSON *raw; /* every run's figures, as they come */
 };
 
 /* --- Where it runs --- */
 
+/* Clients begin at the leader: no request makes a detour. */
+static void api_leader_first(struct bench *bench)
+{
+    const struct sandbox *sandbox = &bench->sandbox;
+    int leader = sandbox->node_count > 1 ? sandbox_leader(&bench->sandbox) : 0;
+    size_t first = leader < 0 ? 0 : (size_t)leader, len = 0;
+
+    for (size_t i = 0; i < sandbox->node_count; i++)
+        len += (size_t)snprintf(bench->api + len, sizeof(bench->api) - len, "%s%s", i ? "," : "",
+                                sandbox->nodes[(first + i) % sandbox->node_count].api);
+}
+
 static bool sandbox_open(struct bench *bench, bool null, bool databases_only, bool agents)
 {
     struct sandbox_options options = {.databases = 2,
+                                      .nodes = bench->nodes,
                                       .null = null,
                                       .databases_only = databases_only,
                                       .no_agents = !agents,
@@ -41,7 +54,8 @@ static bool sandbox_open(struct bench *bench, bool null, bool databases_only, bo
     if (!sandbox_start(&bench->sandbox, &bench->loop, &options))
         return false;
     bench->own = true;
-    (void)text_format(bench->api, sizeof(bench->api), "%s", bench->sandbox.api);
+    if (!databases_only)
+        api_leader_first(bench);
     for (int i = 0; i < 2; i++)
         (void)text_format(bench->dsn[i], sizeof(bench->dsn[i]), "%s",
                           null ? "" : bench->sandbox.databases[i].dsn);
@@ -283,6 +297,34 @@ static bool compare(struct bench *bench, const char *suffix, cJSON *result)
     return true;
 }
 
+/* Throughput alone, at 32 clients: `key` is Assent / bare. */
+static bool compare_throughput(struct bench *bench, const char *key, cJSON *result)
+{
+    static const char *const whats[2] = {"bare", "assent"};
+    double tps[2][BENCH_ROUNDS_MAX], bare, own;
+
+    for (uint64_t round = 0; round < bench->rounds; round++) {
+        char name[16];
+
+        (void)text_format(name, sizeof(name), "%llu/%llu", (unsigned long long)round + 1,
+                          (unsigned long long)bench->rounds);
+        for (uint64_t turn = 0; turn < 2; turn++) {
+            uint64_t which = (turn + round) % 2;
+            struct bench_figures figures;
+
+            if (!run_once(bench, whats[which], 32, name, &figures))
+                return false;
+            tps[which][round] = figures.tps;
+        }
+    }
+    bare = bench_median(tps[0], (size_t)bench->rounds);
+    own = bench_median(tps[1], (size_t)bench->rounds);
+    add_ratio(result, key, bare > 0 ? own / bare : 0);
+    fprintf(stderr, "at 32 clients, Assent with %llu nodes / bare throughput: %.3f\n",
+            (unsigned long long)bench->nodes, bare > 0 ? own / bare : 0);
+    return true;
+}
+
 static bool measure_null(struct bench *bench, uint64_t clients, cJSON *result)
 {
     struct bench_figures figures;
@@ -307,6 +349,22 @@ static bool bench_all(struct bench *bench, cJSON *result)
     well = well && sandbox_open(bench, false, false, true) && compare(bench, "_agents", result);
     sandbox_close(bench);
     well = well && sandbox_open(bench, true, false, true) && measure_null(bench, 64, result);
+    sandbox_close(bench);
+    return well;
+}
+
+static bool bench_cluster(struct bench *bench, cJSON *result)
+{
+    char key[64];
+    bool well;
+
+    if (bench->nodes == 1)
+        bench->nodes = 3;
+    (void)text_format(key, sizeof(key), "throughput_ratio_32_%llun",
+                      (unsigned long long)bench->nodes);
+    well = sandbox_open(bench, false, false, bench->agents) &&
+           compare_throughput(bench, key, result) &&
+           bench_failover(&bench->sandbox, bench->tries, result);
     sandbox_close(bench);
     return well;
 }
@@ -336,19 +394,20 @@ static bool bench_one(struct bench *bench, cJSON *result)
 
 static bool choice_is_clear(const struct bench *bench)
 {
-    int modes = bench->bare + bench->compare + bench->null + bench->idle + bench->all;
+    int modes =
+        bench->bare + bench->compare + bench->null + bench->idle + bench->all + bench->cluster;
     bool elsewhere = bench->use_api || bench->use_dir;
 
     if (modes > 1)
-        complain("bench: only one of --bare, --compare, --null, --idle, --all");
+        complain("bench: only one of --bare, --compare, --null, --idle, --all, --cluster");
     else if (bench->use_api && bench->use_dir)
         complain("bench: --api or --dir, not both");
     else if (bench->use_api && (bench->bare || bench->compare))
         complain("bench: --bare and --compare need the databases: --dir");
-    else if (elsewhere && bench->agents)
-        complain("bench: --agents is for a sandbox of its own");
-    else if (elsewhere && (bench->null || bench->idle || bench->all))
-        complain("bench: --null, --idle and --all make their own sandbox");
+    else if (elsewhere && (bench->agents || bench->nodes > 1))
+        complain("bench: --agents and --nodes are for a sandbox of its own");
+    else if (elsewhere && (bench->null || bench->idle || bench->all || bench->cluster))
+        complain("bench: --null, --idle, --all and --cluster make their own sandbox");
     else
         return true;
     return false;
@@ -363,7 +422,9 @@ static const char about[] =
     "  --compare  both in turn on the same servers, at 32 clients and at 1; ratio of the medians\n"
     "  --null     through Assent with agents that have no database, 64 clients\n"
     "  --idle     memory of a coordinator that has served nothing\n"
-    "  --all      idle, compare with and without agents, null: docs/performance.md\n\n"
+    "  --all      idle, compare with and without agents, null: docs/performance.md\n"
+    "  --cluster  with three nodes: throughput at 32 clients as in --compare, and how long it is\n"
+    "             from kill -9 of the leader to the next commit\n\n"
     "The coordinator serves the databases itself, or agents do (--agents).";
 
 static int bench_main(struct bench *bench)
@@ -374,7 +435,9 @@ static int bench_main(struct bench *bench)
     if (!loop_open(&bench->loop))
         return CLI_NEGATIVE;
     bench->raw = cJSON_CreateArray();
-    well = bench->all ? bench_all(bench, result) : bench_one(bench, result);
+    well = bench->all       ? bench_all(bench, result)
+           : bench->cluster ? bench_cluster(bench, result)
+                            : bench_one(bench, result);
     cJSON_AddItemToObject(result, "raw", bench->raw);
     if (well) {
         char *text = bench->as_json ? cJSON_PrintUnformatted(result) : cJSON_Print(result);
@@ -389,13 +452,19 @@ static int bench_main(struct bench *bench)
 
 int cmd_bench(int argc, char **argv)
 {
-    static struct bench bench = {.seconds = 5, .warmup = 2, .rounds = 5, .accounts = 100000};
+    static struct bench bench = {
+        .seconds = 5, .warmup = 2, .rounds = 5, .accounts = 100000, .nodes = 1, .tries = 50};
     const struct option table[] = {
         {OPTION_FLAG, "bare", NULL, "see above", &bench.bare, 0, 0},
         {OPTION_FLAG, "compare", NULL, "see above", &bench.compare, 0, 0},
         {OPTION_FLAG, "null", NULL, "see above", &bench.null, 0, 0},
         {OPTION_FLAG, "idle", NULL, "see above", &bench.idle, 0, 0},
         {OPTION_FLAG, "all", NULL, "see above", &bench.all, 0, 0},
+        {OPTION_FLAG, "cluster", NULL, "see above", &bench.cluster, 0, 0},
+        {OPTION_NUMBER, "nodes", "N", "coordinator nodes (1; with --cluster 3)", &bench.nodes, 1,
+         SANDBOX_NODES_MAX},
+        {OPTION_NUMBER, "tries", "N", "so often --cluster kills the leader (50)", &bench.tries, 1,
+         BENCH_ROUNDS_MAX},
         {OPTION_FLAG, "agents", NULL, "agents serve the databases", &bench.agents, 0, 0},
         {OPTION_NUMBER, "clients", "N", "connections (32; with --null 64)", &bench.clients, 1,
          1000},

@@ -13,7 +13,7 @@
 
 #include "cli/cli.h"
 
-#define BENCH_ROUNDS_MAX 100
+#define BENCH_ROUNDS_MAX 1000 /* and tries of --cluster */
 /* No transfer may ever be refused for want of money. */
 #define BENCH_BALANCE UINT64_C(1000000000)
 
@@ -59,6 +59,13 @@ void bench_window_open(struct bench_run *run);
 bool bench_window_over(const struct bench_run *run, as_time now);
 /* Sorts the samples; they are gone afterwards. */
 void bench_figures(const char *what, struct bench_run *run, struct bench_figures *ret);
+
+struct sandbox;
+/*
+ * kill -9 of the leader to the next commit, so many times, idle but for the client that asks; adds
+ * failover_median_s and failover_max_s. False: it could not be measured, and was complained about.
+ */
+bool bench_failover(struct sandbox *sandbox, uint64_t tries, cJSON *result);
 
 cJSON *bench_figures_json(const struct bench_figures *figures);
 void bench_figures_line(const struct bench_figures *figures, const char *round);

@@ -224,7 +224,7 @@ static bool run(struct demo *demo, uint64_t seconds)
     return well;
 }
 
-/* "node-1, node-2 twice, ..." in the order of their first time. */
+/* "node-1 (2 times), node-2, ..." in the order of their first time. */
 static void print_killed(const struct demo *demo)
 {
     const char *separator = " ";
