@@ -125,7 +125,8 @@ static void pause_for(struct run *run, struct client *client, as_time pause)
 static void go_elsewhere(const struct run *run, struct client *client)
 {
     hang_up(client);
-    client->node = (client->node + 1) % run->load->node_count;
+    if (++client->node >= run->load->node_count)
+        client->node = 0;
 }
 
 static void fail(struct run *run, struct client *client, const char *why)
@@ -371,12 +372,13 @@ bool http_load_run(const struct http_load *load)
     }
     run.clients = must_alloc(load->clients, sizeof(*run.clients));
     for (uint32_t i = 0; i < load->clients; i++) {
-        run.clients[i] = (struct client){.fd = -1,
-                                         .state = PAUSED,
-                                         .number = i,
-                                         .node = load->spread ? i % load->node_count : 0,
-                                         .answer = must_alloc(1, ANSWER_BYTES_FIRST),
-                                         .answer_cap = ANSWER_BYTES_FIRST};
+        run.clients[i] =
+            (struct client){.fd = -1,
+                            .state = PAUSED,
+                            .number = i,
+                            .node = load->spread && load->node_count ? i % load->node_count : 0,
+                            .answer = must_alloc(1, ANSWER_BYTES_FIRST),
+                            .answer_cap = ANSWER_BYTES_FIRST};
         run.paused++;
     }
     run_loop(&run);

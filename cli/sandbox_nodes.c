@@ -23,15 +23,25 @@ static bool answers(const struct node *node, const char *path)
     return well;
 }
 
-/* There is a leader, and this node follows it or is it. */
-static bool is_ready(void *ctx)
-{
-    return answers(ctx, "/readyz");
-}
+struct awaited {
+    struct sandbox *sandbox;
+    const struct node *node;
+};
 
 static bool is_alive(void *ctx)
 {
-    return answers(ctx, "/healthz");
+    const struct awaited *awaited = ctx;
+
+    return answers(awaited->node, "/healthz");
+}
+
+/* It leads, or another one does. */
+static bool is_ready(void *ctx)
+{
+    const struct awaited *awaited = ctx;
+
+    return answers(awaited->node, "/readyz") ||
+           (is_alive(ctx) && sandbox_leader(awaited->sandbox) >= 0);
 }
 
 static bool node_start(struct sandbox *sandbox, struct node *node, bool first,
@@ -52,9 +62,12 @@ static bool majority_runs(const struct sandbox *sandbox)
 
 bool node_restart(struct sandbox *sandbox, struct node *node, const struct option_list *env)
 {
-    return node_start(sandbox, node, false, env) &&
-           sandbox_wait_ready(sandbox, &node->process, majority_runs(sandbox) ? is_ready : is_alive,
-                              node);
+    struct awaited awaited = {sandbox, node};
+
+    if (!node_start(sandbox, node, false, env))
+        return false;
+    return sandbox_wait_ready(sandbox, &node->process, majority_runs(sandbox) ? is_ready : is_alive,
+                              &awaited);
 }
 
 static bool start_all(struct sandbox *sandbox)
@@ -62,9 +75,12 @@ static bool start_all(struct sandbox *sandbox)
     for (size_t i = 0; i < sandbox->node_count; i++)
         if (!node_start(sandbox, &sandbox->nodes[i], true, NULL))
             return false;
-    for (size_t i = 0; i < sandbox->node_count; i++)
-        if (!sandbox_wait_ready(sandbox, &sandbox->nodes[i].process, is_ready, &sandbox->nodes[i]))
+    for (size_t i = 0; i < sandbox->node_count; i++) {
+        struct awaited awaited = {sandbox, &sandbox->nodes[i]};
+
+        if (!sandbox_wait_ready(sandbox, &sandbox->nodes[i].process, is_ready, &awaited))
             return false;
+    }
     return true;
 }
 

@@ -117,12 +117,28 @@ int run_assent(const char *const *args, char **ret_out)
 static void read_description(struct sandbox *sandbox, const char *line)
 {
     cJSON *json = cJSON_Parse(line);
-    const cJSON *databases, *database;
+    const cJSON *databases, *database, *node;
 
     if (!json)
         fail_msg("assent sandbox --json printed: %s", line);
     snprintf(sandbox->api, sizeof(sandbox->api), "%s",
              cJSON_GetArrayItem(cJSON_GetObjectItem(json, "api"), 0)->valuestring);
+    snprintf(sandbox->incarnation, sizeof(sandbox->incarnation), "%s",
+             cJSON_GetObjectItem(json, "incarnation")->valuestring);
+    cJSON_ArrayForEach(node, cJSON_GetObjectItem(json, "nodes"))
+    {
+        int i = sandbox->node_count++;
+
+        assert_true(i < SANDBOX_NODES_MAX);
+        sandbox->nodes[i].id = cJSON_GetObjectItem(node, "id")->valueint;
+#define COPY_TEXT(to, key) \
+    snprintf(to, sizeof(to), "%s", cJSON_GetObjectItem(node, key)->valuestring)
+        COPY_TEXT(sandbox->nodes[i].name, "name");
+        COPY_TEXT(sandbox->nodes[i].api, "api");
+        COPY_TEXT(sandbox->nodes[i].agents, "agents");
+        COPY_TEXT(sandbox->nodes[i].dir, "dir");
+#undef COPY_TEXT
+    }
     databases = cJSON_GetObjectItem(json, "databases");
     cJSON_ArrayForEach(database, databases)
     {
@@ -269,6 +285,12 @@ static size_t keep_body(char *data, size_t size, size_t count, void *ctx)
 void http(const struct sandbox *sandbox, const char *path, const char *body, long timeout_ms,
           struct answer *ret_answer)
 {
+    http_at(sandbox->api, NULL, path, body, timeout_ms, ret_answer);
+}
+
+void http_at(const char *api, const char *method, const char *path, const char *body,
+             long timeout_ms, struct answer *ret_answer)
+{
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     struct text text = {NULL, 0};
     const char *type = NULL;
@@ -276,7 +298,7 @@ void http(const struct sandbox *sandbox, const char *path, const char *body, lon
     char url[512];
 
     memset(ret_answer, 0, sizeof(*ret_answer));
-    snprintf(url, sizeof(url), "%s%s", sandbox->api, path);
+    snprintf(url, sizeof(url), "%s%s", api, path);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
@@ -288,6 +310,8 @@ void http(const struct sandbox *sandbox, const char *path, const char *body, lon
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(body));
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
     }
+    if (method)
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     if (curl_easy_perform(curl) == CURLE_OK) {
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &ret_answer->status);
         curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);

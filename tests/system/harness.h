@@ -16,12 +16,22 @@
 #include <sys/types.h>
 
 #define SANDBOX_DATABASES_MAX 4
+#define SANDBOX_NODES_MAX 5
 #define DEADLINE_MS 60000
 
 struct sandbox {
     pid_t pid;
     char dir[256];
-    char api[128]; /* "http://127.0.0.1:PORT" */
+    char api[128]; /* "http://127.0.0.1:PORT": the first node's */
+    int node_count;
+    struct {
+        char name[32]; /* "node-1" */
+        int id;
+        char api[128];
+        char agents[64]; /* where agents and other nodes dial */
+        char dir[300];   /* its decision log */
+    } nodes[SANDBOX_NODES_MAX];
+    char incarnation[24];
     int database_count;
     char participant[SANDBOX_DATABASES_MAX][64];
     char dsn[SANDBOX_DATABASES_MAX][512];
@@ -62,6 +72,9 @@ struct answer {
 /* `timeout_ms` of the whole exchange. `body` NULL: GET. */
 void http(const struct sandbox *sandbox, const char *path, const char *body, long timeout_ms,
           struct answer *ret_answer);
+/* The same of one node. `method` NULL: GET or POST. */
+void http_at(const char *api, const char *method, const char *path, const char *body,
+             long timeout_ms, struct answer *ret_answer);
 void answer_free(struct answer *answer);
 /* The text at a path of names as "branches.1.state"; "" if it is not there. */
 const char *answer_text(const struct answer *answer, const char *path);
