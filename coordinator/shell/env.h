@@ -48,6 +48,7 @@ struct shell {
     uv_signal_t terminate, interrupt;
     uv_timer_t drain;
     uint64_t drain_until_ms;
+    uint64_t hand_over_until_ms; /* 0: not begun */
     bool draining;
     uint32_t handles; /* initialised, in the order of shell_open */
 };

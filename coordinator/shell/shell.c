@@ -18,6 +18,7 @@
 
 #define ERROR_BYTES 2048
 #define DRAIN_LOOK_MS 20
+#define HAND_OVER_MS 500 /* within which the next leader has caught up, or is not there */
 
 /* --- Opening --- */
 
@@ -278,13 +279,30 @@ static void on_local_closed(void *ctx)
     uv_stop(&shell->env.loop);
 }
 
+/* A leader of several hands leadership over, so that nobody waits for an election. Asked again and
+ * again; true: it has, or it cannot. */
+static bool has_handed_over(struct shell *shell)
+{
+    struct node_info info;
+
+    node_info(shell->env.node, &info);
+    if (info.role != RAFT_LEADER)
+        return true;
+    if (shell->hand_over_until_ms == 0) {
+        shell->hand_over_until_ms = uv_now(&shell->env.loop) + HAND_OVER_MS;
+        if (node_transfer(shell->env.node, 0) != RAFT_REFUSED_NONE)
+            shell->hand_over_until_ms = 1; /* alone, or nobody is there to take it */
+    }
+    return uv_now(&shell->env.loop) >= shell->hand_over_until_ms;
+}
+
 static void on_drain(uv_timer_t *timer)
 {
     struct shell *shell = timer->data;
     bool api_done = api_drain(shell->env.api);
     bool node_done = node_drain(shell->env.node);
 
-    if (api_done && node_done && local_drain(shell->env.local)) {
+    if (node_done && has_handed_over(shell) && api_done && local_drain(shell->env.local)) {
         say(AS_TRACE_INFO, "drained", NULL);
         uv_stop(&shell->env.loop);
     } else if (uv_now(&shell->env.loop) >= shell->drain_until_ms) {

@@ -232,11 +232,11 @@ void sandbox_do(const struct sandbox *sandbox, const char *verb, const char *nam
     free(out);
 }
 
-bool sandbox_running(const struct sandbox *sandbox, const char *name)
+pid_t sandbox_pid(const struct sandbox *sandbox, const char *name)
 {
     const char *args[] = {"sandbox", "status", "--json", "--dir", sandbox->dir, NULL};
     const cJSON *process;
-    bool running = false;
+    pid_t pid = 0;
     cJSON *json;
     char *out;
 
@@ -246,11 +246,16 @@ bool sandbox_running(const struct sandbox *sandbox, const char *name)
     cJSON_ArrayForEach(process, cJSON_GetObjectItem(json, "processes"))
     {
         if (strcmp(cJSON_GetObjectItem(process, "name")->valuestring, name) == 0)
-            running = cJSON_IsTrue(cJSON_GetObjectItem(process, "running"));
+            pid = cJSON_GetObjectItem(process, "pid")->valueint;
     }
     cJSON_Delete(json);
     free(out);
-    return running;
+    return pid;
+}
+
+bool sandbox_running(const struct sandbox *sandbox, const char *name)
+{
+    return sandbox_pid(sandbox, name) != 0;
 }
 
 void sandbox_print_logs(const struct sandbox *sandbox)

@@ -54,7 +54,8 @@ void sandbox_do(const struct sandbox *sandbox, const char *verb, const char *nam
 /* The same, but a failure is returned: the exit status. */
 int sandbox_try(const struct sandbox *sandbox, const char *verb, const char *name,
                 const char *const *env);
-/* Status of one process as `assent sandbox status` tells. */
+/* One process as `assent sandbox status` tells: 0 if it does not run. */
+pid_t sandbox_pid(const struct sandbox *sandbox, const char *name);
 bool sandbox_running(const struct sandbox *sandbox, const char *name);
 /* The last lines of every process's log, to stderr. */
 void sandbox_print_logs(const struct sandbox *sandbox);

@@ -70,16 +70,6 @@ static void the_leader_is_killed_under_load(void **state)
     load_check(PREPARED_GONE_MS);
 }
 
-/* --- A lost disk --- */
-
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
-{
-    (void)status;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
 static bool log_says(const char *name, const char *what)
 {
     char path[300], line[4096];
@@ -93,6 +83,41 @@ static bool log_says(const char *name, const char *what)
     if (file)
         fclose(file);
     return found;
+}
+
+static bool has_stopped(void *ctx)
+{
+    return sandbox_pid(&sandbox, ctx) == 0;
+}
+
+/* SIGTERM, as an upgrade does. */
+static void a_stopped_leader_hands_over(void **state)
+{
+    int stopped;
+
+    (void)state;
+    load_start(&sandbox);
+    load_wait_commits(TRANSFERS_AFTER);
+    find_leader();
+    stopped = leader;
+    assert_int_equal(kill(sandbox_pid(&sandbox, sandbox.nodes[stopped].name), SIGTERM), 0);
+    wait_for("the leader has stopped", has_stopped, sandbox.nodes[stopped].name, DEADLINE_MS);
+    if (!log_says(sandbox.nodes[stopped].name, "event=raft_transfer"))
+        fail_msg("it did not hand over what it led");
+    load_wait_commits(TRANSFERS_AFTER);
+    sandbox_do(&sandbox, "restart", sandbox.nodes[stopped].name, NULL);
+    load_stop();
+    load_check(PREPARED_GONE_MS);
+}
+
+/* --- A lost disk --- */
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
+{
+    (void)status;
+    (void)type;
+    (void)where;
+    return remove(path);
 }
 
 static int wiped = -1; /* its place in sandbox.nodes */
@@ -234,6 +259,17 @@ static int cluster_command(const char *verb, const char *id, const char *address
 
 #define NEW_ID 4
 
+static bool api_changes_nodes(void)
+{
+    struct answer answer;
+    bool there;
+
+    http_at(sandbox.nodes[leader].api, NULL, "/v1/cluster/nodes", "{}", ASK_MS, &answer);
+    there = answer.status != 404;
+    answer_free(&answer);
+    return there;
+}
+
 static void a_node_joins_under_a_new_id(void **state)
 {
     char address[64], id[16];
@@ -241,8 +277,12 @@ static void a_node_joins_under_a_new_id(void **state)
 
     (void)state;
     assert_true(wiped >= 0);
-    load_start(&sandbox);
     find_leader();
+    if (!api_changes_nodes()) {
+        print_message("the API changes no nodes yet\n");
+        skip();
+    }
+    load_start(&sandbox);
     snprintf(id, sizeof(id), "%d", sandbox.nodes[wiped].id);
     assert_int_equal(cluster_command("remove", id, NULL), 0);
     wanted = (struct wanted){sandbox.nodes[wiped].id, false, false};
@@ -289,6 +329,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_leader_is_killed_under_load),
+        cmocka_unit_test(a_stopped_leader_hands_over),
         cmocka_unit_test(a_wiped_node_does_not_come_back_by_itself),
         cmocka_unit_test(the_old_id_is_refused),
         cmocka_unit_test(a_node_joins_under_a_new_id),
