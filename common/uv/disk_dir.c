@@ -195,6 +195,20 @@ static as_err write_all(int fd, struct as_bytes bytes, uint64_t offset)
     return AS_OK;
 }
 
+/*
+ * What was just written is on its way to the disk before more is: a sync of a decision then never
+ * finds a whole segment's or snapshot's dirty pages before it in the queue.
+ */
+static as_err drain(int fd, uint64_t offset, uint64_t len)
+{
+    if (sync_file_range(fd, (off_t)offset, (off_t)len,
+                        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                            SYNC_FILE_RANGE_WAIT_AFTER) != 0 &&
+        errno != ENOSYS && errno != EINVAL && errno != ESPIPE)
+        return last_err();
+    return AS_OK;
+}
+
 static as_err sync_dir(struct disk_dir *dir)
 {
     return fsync(dir->fd) == 0 ? AS_OK : last_err();
@@ -226,6 +240,8 @@ static as_err do_append(struct disk_dir *dir, const struct as_disk_op *op)
     if (err)
         return err;
     err = write_all(file->fd, op->bytes, op->offset);
+    if (!err)
+        err = drain(file->fd, op->offset, op->bytes.len);
     file_release(dir, file);
     return err;
 }
@@ -243,10 +259,6 @@ static as_err do_sync(struct disk_dir *dir, const struct as_disk_op *op)
     return err;
 }
 
-/*
- * Zeros in pieces, each on its way to the disk before the next is begun: a sync of a decision then
- * never finds a whole segment's dirty pages before it in the queue.
- */
 static as_err write_zeros(struct disk_dir *dir, int fd, uint64_t size)
 {
     static uint8_t zeros[ZERO_BYTES]; /* read only: its pages stay the kernel's zero page */
@@ -256,6 +268,7 @@ static as_err write_zeros(struct disk_dir *dir, int fd, uint64_t size)
         uint64_t left = size - at;
         int count = 0;
         ssize_t n;
+        as_err err;
 
         if (stopping(dir))
             return AS_ERR_CLOSED;
@@ -270,11 +283,9 @@ static as_err write_zeros(struct disk_dir *dir, int fd, uint64_t size)
                 continue;
             return last_err();
         }
-        if (sync_file_range(fd, (off_t)at, (off_t)n,
-                            SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-                                SYNC_FILE_RANGE_WAIT_AFTER) != 0 &&
-            errno != ENOSYS && errno != EINVAL && errno != ESPIPE)
-            return last_err();
+        err = drain(fd, at, (uint64_t)n);
+        if (err)
+            return err;
         at += (uint64_t)n;
     }
     return AS_OK;
