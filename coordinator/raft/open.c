@@ -149,7 +149,10 @@ const struct raft_members *raft_members(const struct raft *raft)
 void raft_look(const struct raft *raft, struct raft_status *ret)
 {
     const struct raft_tail *tail = &raft->tail;
+    uint32_t sending = 0;
 
+    for (uint32_t i = 0; raft_leads(raft) && i < raft->peer_count; i++)
+        sending += raft->peers[i].progress == RAFT_SENDING_SNAPSHOT;
     *ret = (struct raft_status){
         .id = raft->config.id,
         .term = raft->term,
@@ -167,6 +170,7 @@ void raft_look(const struct raft *raft, struct raft_status *ret)
         .snapshot_index = raft->snapshot_index,
         .snapshot_term = raft->snapshot_term,
         .receiving_index = raft->receiving.index,
+        .sending = sending,
         .tail_bytes = raft_tail_span(tail, 0, tail->last_index + 1),
     };
 }

@@ -408,6 +408,8 @@ struct raft_status {
     uint64_t last_index, last_term, durable_index, commit_index;
     uint64_t snapshot_index, snapshot_term; /* the newest that this node has; 0: none */
     uint64_t receiving_index;               /* of a snapshot being received; 0: none */
+    uint32_t sending; /* peers that are being sent the newest snapshot: a newer one would make them
+                         begin anew, so better wait with it for a while */
     uint64_t tail_bytes;
 };
 void raft_look(const struct raft *raft, struct raft_status *ret);
