@@ -477,7 +477,7 @@ static void test_seeds(void **state)
 {
     const char *one = getenv("ASSENT_SEED"), *many = getenv("ASSENT_SEEDS");
     uint64_t first = one ? strtoull(one, NULL, 10) : 1;
-    uint64_t count = many ? strtoull(many, NULL, 10) : one ? 1 : 400;
+    uint64_t count = many ? strtoull(many, NULL, 10) : one ? 1 : 1500;
 
     (void)state;
     test_leaks_begin();
