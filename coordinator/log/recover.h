@@ -93,13 +93,15 @@ struct log_recovery {
     uint64_t snapshot_end;        /* and where the last one ends */
     bool install;                 /* the received snapshot takes the place of the log found */
     uint64_t handed_last;         /* the last entry handed over that stands; 0: none */
-    uint64_t entry_bytes;         /* of entries behind the snapshot */
-    bool marked;                  /* the last record is a MARK */
-    bool reseal;                  /* the segment before the last one lacks its seal */
-    uint64_t seal_offset;         /* in the segment before the last one */
-    uint64_t tail;                /* offset in the last segment where the log ends */
-    uint64_t garbage_end;         /* no intact record of a torn write reaches further */
-    uint32_t spares;              /* a bit for each slot that is ready */
+    uint64_t
+        void_from; /* entries from here on are void already, and are not handed over; 0: none */
+    uint64_t entry_bytes; /* of entries behind the snapshot */
+    bool marked;          /* the last record is a MARK */
+    bool reseal;          /* the segment before the last one lacks its seal */
+    uint64_t seal_offset; /* in the segment before the last one */
+    uint64_t tail;        /* offset in the last segment where the log ends */
+    uint64_t garbage_end; /* no intact record of a torn write reaches further */
+    uint32_t spares;      /* a bit for each slot that is ready */
 };
 
 static inline size_t log_file_count(const struct log_recovery *in, enum log_name kind)

@@ -48,6 +48,12 @@ static as_err deliver_entry(struct log_recovery *in, const struct log_record *re
 
     if (record->index <= in->snapshot.index)
         return AS_OK;
+    /* What cannot stand behind the snapshot is void, and all behind it, by a TRUNCATE or INSTALL still to come: whoever
+     * takes the entries would refuse it before he hears of that. */
+    if (!in->void_from && record->term < in->snapshot.term)
+        in->void_from = record->index;
+    if (in->void_from)
+        return AS_OK;
     in->entry_bytes += total;
     in->handed_last = record->index;
     if (replay && replay->entry) {
@@ -69,6 +75,8 @@ as_err log_deliver_truncation(struct log_recovery *in, uint64_t index)
 
     if (index <= in->snapshot.index)
         index = in->snapshot.index + 1;
+    if (index <= in->void_from)
+        in->void_from = 0;
     if (in->handed_last < index)
         return AS_OK;
     in->handed_last = index - 1;

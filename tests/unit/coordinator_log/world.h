@@ -61,6 +61,7 @@ struct world {
     const char *fatal;
     uint64_t first_handed, last_handed; /* entries, by the opening under way */
     uint64_t *handed;                   /* their hashes, by index */
+    uint64_t lowest_term;               /* of them */
     bool replay_wrong;
     uint32_t writes_in_flight;
     uint64_t reading; /* the snapshot of which a chunk is being read */
@@ -260,6 +261,9 @@ static FAKE_UNUSED as_err world_on_entry(void *ctx, const struct log_entry *entr
         world->replay_wrong = true;
         return AS_OK;
     }
+    /* Who takes them rests on that: of the old log nothing that cannot stand behind the snapshot. */
+    if (entry->term < world->lowest_term)
+        world->lowest_term = entry->term;
     if (!world->last_handed)
         world->first_handed = entry->index;
     world->last_handed = entry->index;
@@ -285,6 +289,7 @@ static FAKE_UNUSED as_err world_open_as(struct world *world, const struct log_co
 
     world->chunk = 0;
     world->last_handed = world->first_handed = 0;
+    world->lowest_term = UINT64_MAX;
     world->replay_wrong = false;
     return log_open(ret_log, config, &door, &replay, &world->report);
 }
@@ -293,7 +298,8 @@ static FAKE_UNUSED as_err world_open_as(struct world *world, const struct log_co
 static FAKE_UNUSED bool world_sound(struct world *world, size_t *ret_kept, bool *ret_install)
 {
     *ret_kept = world_prefix(world, ret_install);
-    return !world->replay_wrong && *ret_kept <= world->count;
+    return !world->replay_wrong && world->lowest_term >= world->report.snapshot_term &&
+           *ret_kept <= world->count;
 }
 
 static FAKE_UNUSED as_err world_open(struct world *world)
