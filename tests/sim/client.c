@@ -231,12 +231,27 @@ static void not_reached(struct sim *sim, const struct sim_event *event)
         failed(sim, request);
 }
 
+/* Most know who leads; after healing all of them. */
+static struct as_env *node_to_ask(struct sim *sim)
+{
+    struct node_info info;
+
+    for (uint32_t i = 0; i < sim->plan.nodes && (sim->healed || sim_percent(sim, 75)); i++) {
+        if (!proc_alive(&sim->procs[i]))
+            continue;
+        node_info(sim->procs[i].node, &info);
+        if (info.leading)
+            return &sim->procs[i];
+    }
+    return &sim->procs[sim_below(sim, sim->plan.nodes)];
+}
+
 static struct sim_request *ask(struct sim *sim, struct sim_client *asker, struct sim_txn *txn,
                                uint32_t variant, bool get)
 {
     struct sim_request *request = sim_alloc(sim, sizeof *request);
     as_time at = sim->now + sim_latency(sim, 2 * sim->plan.net_max), patience;
-    struct as_env *node = &sim->procs[sim_below(sim, sim->plan.nodes)];
+    struct as_env *node = node_to_ask(sim);
     uint32_t timeout_ms = draw_timeout(sim);
     bool forgets = asker && sim_strikes_in(sim, SIM_CLIENT_FORGETS, 15);
 

@@ -253,7 +253,10 @@ static void connects(struct sim *sim, const struct sim_event *event)
     if (link->dead || !link->hears[0])
         return;
     sim_mix(sim, 'd', link->number[0]);
-    agent_on_connected(link->env[0]->agent, link->number[0]);
+    if (link->env[0]->is_node)
+        node_on_connected(link->env[0]->node, link->number[0]);
+    else
+        agent_on_connected(link->env[0]->agent, link->number[0]);
     proc_after(link->env[0]);
 }
 

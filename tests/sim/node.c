@@ -21,7 +21,16 @@ static struct node_config config_of(struct as_env *env)
                 .resend_max_ms = plan->resend_max_ms,
                 .lazy_ms = plan->lazy_ms},
         .snapshot_bytes = plan->snapshot_bytes,
+        .raft = {.members = {.count = plan->nodes}},
     };
+
+    for (uint32_t i = 0; i < plan->nodes; i++) {
+        struct raft_member *member = &config.raft.members.list[i];
+
+        member->id = i + 1;
+        member->role = RAFT_VOTER;
+        snprintf(member->address, sizeof member->address, "node%u", i);
+    }
 
     return config;
 }

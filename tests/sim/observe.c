@@ -11,10 +11,13 @@
 #define RECORDS_AT 4096 /* docs/log-format.md */
 #define RECORD_HEADER 56
 #define KIND_ENTRY 1
+#define KIND_TRUNCATE 5
+#define KIND_INSTALL 6
 
 void observe_open(struct sim *sim)
 {
     sim->oracle = sim_alloc(sim, sizeof *sim->oracle);
+    sim->oracle->logs = sim_alloc(sim, sim->plan.nodes * sizeof *sim->oracle->logs);
 }
 
 /* --- Attempts --- */
@@ -102,7 +105,7 @@ static void executes(struct as_env *env, uint64_t connection, const struct as_wi
     variant = variant_of(sim, txn, execute);
     if (!attempt) {
         attempt = attempt_new(sim, execute->branch.attempt, txn, variant);
-        rule_r9_begins(attempt);
+        rule_r9_begins(env, attempt);
     }
     SIM_CHECK(sim, "R2", attempt->txn == txn && attempt->variant == variant,
               "attempt %llu.%llu is used twice, for %s and %s",
@@ -130,7 +133,7 @@ static void node_sends(struct as_env *env, uint64_t connection, const struct as_
 
     switch (msg->type) {
     case AS_WIRE_LEADER:
-        rule_r3_leader_sent(env, msg->term);
+        rule_raft_leads(env, msg->term);
         break;
     case AS_WIRE_EXECUTE:
         executes(env, connection, &msg->execute);
@@ -239,13 +242,15 @@ static uint64_t get(const uint8_t *at, int bytes)
 
 static void entry_seen(struct as_env *env, const struct txn_entry *entry, bool durable)
 {
-    if (durable)
-        rule_r1_durable(env->sim, env, entry);
-    else
+    if (durable) {
+        rule_raft_durable(env, entry, rule_r1_attempt(env->sim, entry));
+    } else {
         rule_r1_written(env->sim, env, entry);
+        rule_raft_written(env, entry);
+    }
 }
 
-/* The records of one write, as docs/log-format.md tells; headers and marks are of no interest here. */
+/* The records of one write, as docs/log-format.md tells; headers, marks and votes are of no interest here. */
 void observe_written(struct as_env *env, const struct as_disk_op *op, bool durable)
 {
     const uint8_t *at = op->bytes.data;
@@ -264,8 +269,10 @@ void observe_written(struct as_env *env, const struct as_disk_op *op, bool durab
         SIM_CHECK(env->sim, "log", total <= left, "%s writes a record that is cut", env->name);
         if (at[48] == KIND_ENTRY)
             entry_seen(env, &entry, durable);
-        if (at[48] == KIND_ENTRY && durable && entry.type == TXN_RECORD_NOOP)
-            rule_r3_noop(env, entry.term);
+        else if (at[48] == KIND_TRUNCATE && durable)
+            rule_raft_truncated(env, entry.index);
+        else if (at[48] == KIND_INSTALL && durable)
+            rule_raft_snapshot(env, entry.index);
         at += total;
         left -= (size_t)total;
     }
@@ -280,20 +287,29 @@ static as_err entry_found(void *ctx, const struct log_entry *entry)
     return AS_OK;
 }
 
+static as_err truncation_found(void *ctx, uint64_t from)
+{
+    rule_raft_truncated(ctx, from);
+    return AS_OK;
+}
+
 void observe_opened(struct as_env *env)
 {
     struct log_config config = {.read_only = true, .segment_bytes = 65536};
-    struct log_replay replay = {.ctx = env, .entry = entry_found};
+    struct log_replay replay = {.ctx = env, .entry = entry_found, .truncate = truncation_found};
     struct as_disk door = disk_door(env);
     struct log_report report;
     struct log *log;
-    as_err err = log_open(&log, &config, &door, &replay, &report);
+    as_err err;
 
+    rule_raft_reopens(env);
+    err = log_open(&log, &config, &door, &replay, &report);
     SIM_CHECK(env->sim, "log", !err,
               "%s has opened its log, and a second time it does not open: %s", env->name,
               report.detail);
     log_free(log);
     env->sim->oracle->leads[env->proc] = 0;
+    rule_raft_reopened(env, report.snapshot_index);
     rule_log_opened(env);
 }
 

@@ -31,9 +31,21 @@ void observe_end(struct sim *sim);
 
 /* --- rule_r1.c: the decision is the log --- */
 void rule_r1_written(struct sim *sim, struct as_env *env, const struct txn_entry *entry);
-void rule_r1_durable(struct sim *sim, struct as_env *env, const struct txn_entry *entry);
+struct sim_attempt *rule_r1_attempt(struct sim *sim, const struct txn_entry *entry);
+void rule_r1_committed(struct sim_attempt *attempt);
 void rule_r1_commit_sent(struct sim_branch *branch, const struct as_wire_decision *decision);
 void rule_r1_answer(struct sim_request *request, const struct as_txn_view *view);
+
+/* --- rule_raft.c: what a majority holds stays --- */
+void rule_raft_written(struct as_env *env, const struct txn_entry *entry);
+void rule_raft_durable(struct as_env *env, const struct txn_entry *entry,
+                       struct sim_attempt *attempt);
+void rule_raft_truncated(struct as_env *env, uint64_t from);
+void rule_raft_snapshot(struct as_env *env, uint64_t index);
+void rule_raft_reopens(struct as_env *env);
+void rule_raft_reopened(struct as_env *env, uint64_t snapshot_index);
+void rule_raft_leads(struct as_env *env, uint64_t term);
+bool rule_raft_newest(const struct as_env *env);
 
 /* --- rule_r2.c: unanimity, one dispatch --- */
 void rule_r2_execute_sent(struct sim_branch *branch, const struct as_wire_execute *execute);
@@ -42,10 +54,8 @@ void rule_r2_prepare_starts(struct sim_branch *branch);
 void rule_r2_vote_sent(struct sim_branch *branch, const struct as_wire_vote *vote);
 
 /* --- rule_r3.c: what is said of an attempt --- */
-void rule_r3_leader_sent(struct as_env *env, uint64_t term);
 void rule_r3_abort_sent(struct as_env *env, struct sim_branch *branch);
 void rule_r3_answer_sent(struct as_env *env, struct sim_branch *branch, enum as_answer answer);
-void rule_r3_noop(struct as_env *env, uint64_t term);
 
 /* --- rule_r6.c: no branch decides alone --- */
 void rule_r6_finish_starts(struct sim_branch *branch, bool commit);
@@ -57,7 +67,7 @@ void rule_r7_settled(struct sim_attempt *attempt, const struct as_txn_view *view
 void rule_r7_view(struct sim *sim, struct sim_attempt *attempt, const struct as_txn_view *view);
 
 /* --- rule_r9.c: one outcome per id --- */
-void rule_r9_begins(struct sim_attempt *attempt);
+void rule_r9_begins(struct as_env *env, struct sim_attempt *attempt);
 void rule_r9_reply(struct sim_request *request, const struct as_reply *reply);
 bool rule_r9_kept(const struct sim *sim, const struct sim_attempt *attempt);
 

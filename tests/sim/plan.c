@@ -22,7 +22,7 @@ static as_time magnitude(struct sim *sim, as_time unit, unsigned steps)
 
 static void draw_cluster(struct sim *sim, struct sim_plan *plan)
 {
-    plan->nodes = 1; /* more of them when there is something between them */
+    plan->nodes = sim_percent(sim, 50) ? 1 : sim_percent(sim, 80) ? 3 : 5;
     plan->agents = (uint32_t)sim_between(sim, 1, SIM_AGENTS_MAX);
     plan->dbs = (uint32_t)sim_between(sim, 2, SIM_DBS_MAX);
     plan->clients = (uint32_t)sim_between(sim, 1, SIM_CLIENTS_MAX);

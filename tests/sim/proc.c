@@ -113,6 +113,7 @@ void proc_init(struct sim *sim, struct as_env *env, uint32_t proc, bool is_node)
     *env = (struct as_env){.sim = sim,
                            .proc = proc,
                            .is_node = is_node,
+                           .connection_last = 1, /* even ones are the diallers' */
                            .clock_base = sim_between(sim, AS_SECOND, 100000 * AS_SECOND),
                            .drift_ppm = sim_between(sim, -drift, drift)};
     env->wall_base_ms = 1700000000000 - env->clock_base / AS_MS;
@@ -214,6 +215,8 @@ static void env_trace(struct as_env *env, const struct as_trace *trace)
             trace->branch, trace->id ? trace->id : "", trace->name ? trace->name : "",
             trace->detail ? ": " : "", trace->detail ? trace->detail : "");
     sim_mix(env->sim, (uint64_t)trace->kind, trace->attempt.seq);
+    if (env->is_node && trace->kind == AS_TRACE_LEADING)
+        rule_raft_leads(env, trace->number);
 }
 
 static void env_fatal(struct as_env *env, const char *why)

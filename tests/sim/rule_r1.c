@@ -37,18 +37,26 @@ void rule_r1_written(struct sim *sim, struct as_env *env, const struct txn_entry
     attempt->proposed = true;
 }
 
-void rule_r1_durable(struct sim *sim, struct as_env *env, const struct txn_entry *entry)
+/* The attempt whose COMMIT this entry is; NULL: none. */
+struct sim_attempt *rule_r1_attempt(struct sim *sim, const struct txn_entry *entry)
 {
     static struct txn_record record;
     struct sim_attempt *attempt = commit_of(sim, entry, &record);
-    struct sim_txn *txn;
 
-    (void)env;
-    if (!attempt || attempt->durable)
+    if (attempt)
+        rule_r2_proposed(attempt, &record);
+    return attempt;
+}
+
+/* A majority holds it: this is the decision. */
+void rule_r1_committed(struct sim_attempt *attempt)
+{
+    struct sim_txn *txn = attempt->txn;
+    struct sim *sim = attempt->sim;
+
+    if (attempt->durable)
         return;
-    txn = attempt->txn;
     SIM_SAY(sim, 1, "COMMIT of %s (%llu.%llu) is durable", ATTEMPT_ARGS(attempt));
-    rule_r2_proposed(attempt, &record);
     SIM_CHECK(sim, "R3", !attempt->aborted_said,
               "%s (%llu.%llu) commits, and was said to be aborted", ATTEMPT_ARGS(attempt));
     SIM_CHECK(sim, "R9", !txn->committed || !rule_r9_kept(sim, txn->committed),
@@ -71,7 +79,7 @@ void rule_r1_commit_sent(struct sim_branch *branch, const struct as_wire_decisio
                                             sizeof decision->identity) == 0),
               "COMMIT of %s (%llu.%llu/%u) names another xid or identity than its vote",
               BRANCH_ARGS(branch));
-    branch->commit_told = true;
+    branch->commit_told = branch->attempt->told = true;
 }
 
 static bool only_read(const struct sim_attempt *attempt)

@@ -5,27 +5,10 @@
 #include "observe.h"
 #include "oracle.h"
 
-void rule_r3_noop(struct as_env *env, uint64_t term)
-{
-    struct sim_oracle *oracle = env->sim->oracle;
-
-    SIM_CHECK(env->sim, "R3", term > oracle->term_max,
-              "%s begins term %llu, which was there before", env->name, (unsigned long long)term);
-    oracle->term_max = term;
-    oracle->leads[env->proc] = term;
-}
-
-void rule_r3_leader_sent(struct as_env *env, uint64_t term)
-{
-    SIM_CHECK(env->sim, "R3", env->sim->oracle->leads[env->proc] == term,
-              "%s announces term %llu before its NOOP is durable", env->name,
-              (unsigned long long)term);
-}
-
 static void leads(struct as_env *env, const struct sim_branch *branch)
 {
     SIM_CHECK(env->sim, "R3", env->sim->oracle->leads[env->proc] != 0,
-              "%s answers about %s (%llu.%llu/%u) before its NOOP is durable", env->name,
+              "%s answers about %s (%llu.%llu/%u) before its NOOP is committed", env->name,
               BRANCH_ARGS(branch));
 }
 
@@ -37,7 +20,8 @@ void rule_r3_abort_sent(struct as_env *env, struct sim_branch *branch)
     SIM_CHECK(env->sim, "R3", !attempt->durable,
               "an agent is told to abort %s (%llu.%llu/%u), which is committed",
               BRANCH_ARGS(branch));
-    SIM_CHECK(env->sim, "R3", !attempt->proposed,
+    SIM_CHECK(env->sim, "R3",
+              !attempt->proposed || attempt->attempt.term != env->sim->oracle->leads[env->proc],
               "an agent is told to abort %s (%llu.%llu/%u) while its COMMIT is being written",
               BRANCH_ARGS(branch));
     branch->abort_told = true;

@@ -16,11 +16,15 @@ bool rule_r9_kept(const struct sim *sim, const struct sim_attempt *attempt)
 
 static bool known_commit(const struct sim *sim, const struct sim_txn *txn)
 {
-    return txn->committed && rule_r9_kept(sim, txn->committed);
+    /* A leader among others hears of a majority a little later than we see it on the disks. */
+    return txn->committed && rule_r9_kept(sim, txn->committed) &&
+           (sim->plan.nodes == 1 || txn->committed->told);
 }
 
-void rule_r9_begins(struct sim_attempt *attempt)
+void rule_r9_begins(struct as_env *env, struct sim_attempt *attempt)
 {
+    if (!rule_raft_newest(env))
+        return; /* it may not know; nothing that it begins can commit any more */
     SIM_CHECK(attempt->sim, "R9", !known_commit(attempt->sim, attempt->txn),
               "%s (%llu.%llu) begins, and %s has committed", ATTEMPT_ARGS(attempt),
               attempt->txn->id);
@@ -40,6 +44,8 @@ static void reply_refused(struct sim *sim, struct sim_request *request, enum as_
     const struct sim_txn *txn = request->txn;
 
     sim->counts.refused++;
+    if (!rule_raft_newest(request->node))
+        return; /* deposed, and does not know yet */
     if (refusal == AS_REFUSAL_NOT_FOUND)
         SIM_CHECK(sim, "R9", !known_commit(sim, txn), "%s has committed, and is not found",
                   txn->id);
@@ -61,6 +67,7 @@ static void reply_committed(struct sim *sim, struct sim_request *request,
     SIM_CHECK(sim, "R9", !known_commit(sim, txn) || txn->committed == attempt,
               "%s (%llu.%llu) is answered as committed, and another attempt has",
               ATTEMPT_ARGS(attempt));
+    attempt->told = true;
     txn->committed_said = attempt->committed_said = true;
     txn->said_at = sim->now;
 }
@@ -70,13 +77,15 @@ static void reply_aborted(struct sim *sim, struct sim_request *request,
 {
     struct sim_attempt *attempt = attempt_of(sim, view->attempt);
 
-    SIM_CHECK(sim, "R9", !known_commit(sim, request->txn),
+    SIM_CHECK(sim, "R9", !known_commit(sim, request->txn) || !rule_raft_newest(request->node),
               "%s has committed, and is answered as aborted", request->txn->id);
     if (!attempt)
         return; /* nothing of it was dispatched */
-    SIM_CHECK(sim, "R1", !attempt->durable && !attempt->proposed,
-              "%s (%llu.%llu) is answered as aborted, and its COMMIT is written",
-              ATTEMPT_ARGS(attempt));
+    SIM_CHECK(
+        sim, "R1",
+        !attempt->durable && (!attempt->proposed ||
+                              attempt->attempt.term != sim->oracle->leads[request->node->proc]),
+        "%s (%llu.%llu) is answered as aborted, and its COMMIT is written", ATTEMPT_ARGS(attempt));
     attempt->aborted_said = true;
 }
 
@@ -96,7 +105,7 @@ void rule_r9_reply(struct sim_request *request, const struct as_reply *reply)
     else if (view->state == AS_TXN_ABORTED)
         reply_aborted(sim, request, view);
     else
-        SIM_CHECK(sim, "R9", !known_commit(sim, request->txn),
+        SIM_CHECK(sim, "R9", !known_commit(sim, request->txn) || !rule_raft_newest(request->node),
                   "%s has committed, and is answered as undecided", request->txn->id);
     if (!request->settled || !known_commit(sim, request->txn))
         return;

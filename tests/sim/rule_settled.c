@@ -5,23 +5,42 @@
 #include "observe.h"
 #include "oracle.h"
 
-static const char *node_unsettled(const struct as_env *env)
+static const char *leader_unsettled(const struct as_env *env)
 {
     struct txn_counts counts;
-    struct node_info info;
 
-    if (!env->up || env->turn_due)
-        return "a node is not up";
-    node_info(env->node, &info);
-    if (!info.leading)
-        return "a node does not lead";
-    if (info.applied_index != info.last_index)
-        return "a node's log has entries that are not applied";
     txn_count(env->node->txn, &counts);
     return counts.undecided    ? "an attempt is undecided"
            : counts.unfinished ? "a committed transaction is not finished"
            : counts.heuristic  ? "a heuristic outcome is not acknowledged"
                                : NULL;
+}
+
+static const char *nodes_unsettled(const struct sim *sim)
+{
+    const struct as_env *leader = NULL;
+    struct node_info info;
+    uint64_t last;
+
+    for (uint32_t i = 0; i < sim->plan.nodes; i++) {
+        if (!sim->procs[i].up || sim->procs[i].turn_due)
+            return "a node is not up";
+        node_info(sim->procs[i].node, &info);
+        if (info.leading && leader)
+            return "two nodes lead";
+        if (info.leading)
+            leader = &sim->procs[i];
+    }
+    if (!leader)
+        return "no node leads";
+    node_info(leader->node, &info);
+    last = info.last_index;
+    for (uint32_t i = 0; i < sim->plan.nodes; i++) {
+        node_info(sim->procs[i].node, &info);
+        if (info.applied_index != last || info.last_index != last || info.persisted_index != last)
+            return "a node has not applied what the leader has";
+    }
+    return leader_unsettled(leader);
 }
 
 static const char *agent_unsettled(const struct as_env *env)
@@ -40,11 +59,10 @@ static const char *agent_unsettled(const struct as_env *env)
 
 const char *rule_settled(struct sim *sim)
 {
-    const char *why = NULL;
+    const char *why = nodes_unsettled(sim);
 
-    for (uint32_t p = 0; p < sim->proc_count && !why; p++)
-        why = sim->procs[p].is_node ? node_unsettled(&sim->procs[p])
-                                    : agent_unsettled(&sim->procs[p]);
+    for (uint32_t p = sim->plan.nodes; p < sim->proc_count && !why; p++)
+        why = agent_unsettled(&sim->procs[p]);
     for (uint32_t d = 0; d < sim->plan.dbs && !why; d++)
         why = db_prepared_count(&sim->dbs[d]) ? "a branch is prepared" : NULL;
     return why ? why : clients_waiting(sim) ? "a client waits for its answer" : NULL;

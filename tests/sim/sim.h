@@ -183,7 +183,8 @@ struct sim_attempt {
     uint32_t branch_count;
     struct sim_branch branches[SIM_BRANCHES_MAX];
     bool proposed;       /* COMMIT is being written */
-    bool durable;        /* COMMIT is durable: the decision is commit (R1) */
+    bool durable;        /* COMMIT is durable at a majority: the decision is commit (R1) */
+    bool told;           /* and some leader has said so */
     bool aborted_said;   /* to a client or an agent */
     bool committed_said; /* to a client */
 };
