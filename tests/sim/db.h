@@ -118,6 +118,8 @@ void pg_cancel(struct as_env *env, uint32_t participant, uint64_t op_id);
 void pg_agent_died(struct as_env *env);
 void pg_view_lost(struct sim_view *view, const char *why);
 void pg_db_lost(struct sim_db *db); /* every backend of it ends */
+/* No COMMIT PREPARED that was sent is still to come, not even of an agent that is gone. */
+void pg_end_commits(struct sim_db *db);
 void pg_views_start(struct as_env *env);
 /* Those who wait for a row lock look again. */
 void pg_locks_released(struct sim_db *db);

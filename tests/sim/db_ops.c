@@ -734,6 +734,14 @@ void pg_agent_died(struct as_env *env)
     }
 }
 
+void pg_end_commits(struct sim_db *db)
+{
+    for (struct sim_backend *backend = db->backends; backend; backend = backend->next) {
+        if (!backend->over && backend->op.kind == AS_PG_COMMIT_PREPARED)
+            end_with(backend, AS_PG_LOST);
+    }
+}
+
 void pg_db_lost(struct sim_db *db)
 {
     struct sim *sim = db->sim;

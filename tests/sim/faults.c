@@ -88,6 +88,7 @@ static void impose(struct sim *sim)
     if (!tx || !cut_all_views(sim, tx->db) || tx->state != TX_PREPARED)
         return;
     SIM_SAY(sim, 1, "a person puts something else in the place of %s", tx->gid);
+    pg_end_commits(tx->db);
     tx->branch->hand_rollback = tx->branch->imposed = true;
     db_finish(tx, false);
     other = db_tx_new(tx->db);

@@ -8,7 +8,8 @@
 #define ORACLE_TERMS 4096
 
 struct oracle_entry {
-    uint64_t term; /* 0: none, or not known */
+    uint64_t term;         /* 0: none, or not known */
+    uint64_t committed_in; /* the term of the leader that did */
     bool noop;
     struct sim_attempt *attempt; /* of a COMMIT */
 };

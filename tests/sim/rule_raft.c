@@ -14,13 +14,14 @@ static struct oracle_log *log_of(struct as_env *env)
     return &env->sim->oracle->logs[env->proc];
 }
 
-static void commits(struct sim *sim, uint64_t index)
+static void commits(struct sim *sim, uint64_t index, uint64_t in_term)
 {
     struct sim_oracle *oracle = sim->oracle;
     struct oracle_entry found = {0};
 
     for (uint32_t n = 0; n < sim->plan.nodes && !found.term; n++)
         found = oracle->logs[n].entries[index];
+    found.committed_in = in_term;
     oracle->committed[index] = found;
     if (found.noop)
         oracle->led[found.term % ORACLE_TERMS] = found.term;
@@ -49,7 +50,7 @@ static void try_commit(struct sim *sim, struct as_env *env, uint64_t index)
                     oracle->logs[n].entries[i] = (struct oracle_entry){0};
             }
         }
-        commits(sim, i);
+        commits(sim, i, term);
     }
     if (index > oracle->committed_last)
         oracle->committed_last = index;
@@ -72,14 +73,17 @@ void rule_raft_durable(struct as_env *env, const struct txn_entry *entry,
     uint64_t i = entry->index;
 
     AS_ASSERT(i < ORACLE_ENTRIES);
-    /* An older one may stand there for a while, on a node that was cut off; a later one never. */
+    /* On a node that was cut off another one may stand there for a while, of a term before that in which it was
+     * committed; a later one never. */
     SIM_CHECK(sim, "raft",
               i > oracle->committed_last || !oracle->committed[i].term ||
-                  entry->term <= oracle->committed[i].term,
+                  oracle->committed[i].term == entry->term ||
+                  entry->term < oracle->committed[i].committed_in,
               "%s has an entry of term %llu at %llu, where one of term %llu is committed",
               env->name, (unsigned long long)entry->term, (unsigned long long)i,
               (unsigned long long)oracle->committed[i].term);
-    log->entries[i] = (struct oracle_entry){entry->term, entry->type == TXN_RECORD_NOOP, attempt};
+    log->entries[i] =
+        (struct oracle_entry){entry->term, 0, entry->type == TXN_RECORD_NOOP, attempt};
     if (i > log->last)
         log->last = i;
     if (!log->reopening || sim->plan.nodes == 1)
