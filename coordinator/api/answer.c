@@ -294,34 +294,3 @@ void answer_participant(struct as_buf *buf, const struct node_participant_view *
     }
     JSON_PUT(buf, "]}");
 }
-
-void answer_cluster(struct as_buf *buf, const struct node_info *info, const char *version)
-{
-    JSON_PUT(buf, "{\"cluster\":");
-    json_put_text(buf, info->cluster);
-    JSON_PUT(buf, ",\"incarnation\":");
-    json_put_hex64(buf, info->incarnation);
-    put_name_u64(buf, "term", info->term);
-    JSON_PUT(buf, ",\"leader\":");
-    if (info->leading)
-        json_put_u64(buf, info->node_id);
-    else
-        JSON_PUT(buf, "null");
-    JSON_PUT(buf, ",\"nodes\":[{\"id\":");
-    json_put_u64(buf, info->node_id);
-    JSON_PUT(buf, ",\"role\":");
-    json_put_text(buf, info->leading ? "leader" : "starting");
-    JSON_PUT(buf, ",\"version\":");
-    json_put_text(buf, version);
-    put_name_u64(buf, "term", info->term);
-    put_name_u64(buf, "last_index", info->last_index);
-    put_name_u64(buf, "commit_index", info->applied_index);
-    put_name_u64(buf, "persisted_index", info->persisted_index);
-    put_name_u64(buf, "snapshot_index", info->snapshot_index);
-    put_name_u64(buf, "sessions", info->sessions);
-    JSON_PUT(buf, ",\"disk_full\":");
-    json_put_bool(buf, info->disk_full);
-    JSON_PUT(buf, ",\"draining\":");
-    json_put_bool(buf, info->draining);
-    JSON_PUT(buf, "}]}");
-}

@@ -12,7 +12,17 @@
 void answer_txn(struct as_buf *buf, const struct as_txn_view *view, const struct node_info *info,
                 bool results);
 void answer_participant(struct as_buf *buf, const struct node_participant_view *view);
-void answer_cluster(struct as_buf *buf, const struct node_info *info, const char *version);
+/* As /v1/cluster and the metrics name a node's role, by enum raft_role. */
+#define ANSWER_ROLE_MAP(X)             \
+    X(RAFT_FOLLOWER, "follower")       \
+    X(RAFT_PRE_CANDIDATE, "candidate") \
+    X(RAFT_CANDIDATE, "candidate")     \
+    X(RAFT_LEADER, "leader")
+const char *answer_role(enum raft_role role);
+/* Entries that a member lacks, as its leader knows. */
+uint64_t answer_lag(const struct node_info *info, const struct node_member_view *view);
+/* This node, and its cluster's nodes as it sees them. */
+void answer_cluster(struct as_buf *buf, struct node *node, const char *version);
 
 /* HTTP's own figures. */
 /* name, method in the metrics, path in openapi.yaml */
@@ -25,6 +35,9 @@ void answer_cluster(struct as_buf *buf, const struct node_info *info, const char
     X(PARTICIPANTS, "GET", "/v1/participants")                                   \
     X(PARTICIPANT, "GET", "/v1/participants/{name}")                             \
     X(CLUSTER, "GET", "/v1/cluster")                                             \
+    X(CLUSTER_ADD, "POST", "/v1/cluster/nodes")                                  \
+    X(CLUSTER_REMOVE, "DELETE", "/v1/cluster/nodes/{id}")                        \
+    X(CLUSTER_TRANSFER, "POST", "/v1/cluster/transfer")                          \
     X(HEALTH, "GET", "/healthz")                                                 \
     X(READY, "GET", "/readyz")                                                   \
     X(METRICS, "GET", "/metrics")                                                \

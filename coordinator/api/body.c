@@ -12,6 +12,7 @@
 
 #include "assent/wire.h"
 #include "assent/work.h"
+#include "common/uv/net.h"
 
 #define BUF_KEPT 65536
 #define FIELDS_MAX 4
@@ -485,5 +486,60 @@ bool body_acknowledge(struct body_reader *reader, struct as_bytes body,
         return false;
     if (out->who.len < 1 || out->who.len > WHO_LEN_MAX)
         return refuse(&in, "bad_value", "/who", "expected 1 to %d bytes", WHO_LEN_MAX);
+    return true;
+}
+
+/* host:port, nothing in it that would not show in a log line. */
+static bool address_valid(const char *address)
+{
+    char host[256];
+    uint16_t port;
+
+    for (const char *at = address; *at; at++) {
+        if (*at <= ' ' || *at > '~')
+            return false;
+    }
+    return net_address_split(address, host, &port) == AS_OK && port != 0;
+}
+
+bool body_node(struct body_reader *reader, struct as_bytes body, struct body_node *ret_node,
+               struct problem *ret_problem)
+{
+    static const struct field_name names[] = {FIELD("id"), FIELD("address")};
+    struct decode in = {reader, ret_problem, -1, -1};
+    uint32_t value[FIELDS_MAX] = {JSON_NONE};
+    struct as_bytes address = {NULL, 0};
+    int64_t id = 0;
+
+    memset(ret_node, 0, sizeof(*ret_node));
+    if (!parse(&in, body) || !fields(&in, 0, names, AS_COUNT_OF(names), value))
+        return false;
+    if (!value[0] || !value[1])
+        return refuse(&in, "missing_field", "",
+                      "a node needs \"id\", which none ever had, and \"address\"");
+    if (!integer_field(&in, value[0], "/id", 1, BODY_NODE_ID_MAX, &id) ||
+        !string_field(&in, value[1], "/address", &reader->scratch, &address))
+        return false;
+    ret_node->id = (uint64_t)id;
+    if (address.len <= RAFT_ADDRESS_LEN_MAX)
+        memcpy(ret_node->address, address.data, address.len);
+    if (!address_valid(ret_node->address))
+        return refuse(&in, "bad_value", "/address",
+                      "expected host:port or [v6]:port, how the other nodes reach it");
+    return true;
+}
+
+bool body_transfer(struct body_reader *reader, struct as_bytes body, uint64_t *ret_to,
+                   struct problem *ret_problem)
+{
+    static const struct field_name names[] = {FIELD("to")};
+    struct decode in = {reader, ret_problem, -1, -1};
+    uint32_t value[FIELDS_MAX] = {JSON_NONE};
+    int64_t to = 0;
+
+    if (!parse(&in, body) || !fields(&in, 0, names, AS_COUNT_OF(names), value) ||
+        (value[0] && !integer_field(&in, value[0], "/to", 1, BODY_NODE_ID_MAX, &to)))
+        return false;
+    *ret_to = (uint64_t)to;
     return true;
 }

@@ -11,6 +11,9 @@
 #include "assent/request.h"
 #include "coordinator/api/json.h"
 #include "coordinator/api/problem.h"
+#include "coordinator/raft/raft.h"
+
+#define BODY_NODE_ID_MAX UINT32_MAX /* as [node] id */
 
 /* Reads one body after the other; what it hands out is borrowed until the next one. */
 struct body_reader {
@@ -37,6 +40,18 @@ struct body_acknowledge {
 bool body_acknowledge(struct body_reader *reader, struct as_bytes body,
                       struct body_acknowledge *ret_acknowledge,
                       struct problem *ret_problem) AS_MUSTCHECK;
+
+/* POST /v1/cluster/nodes: {id, address}. */
+struct body_node {
+    uint64_t id;
+    char address[RAFT_ADDRESS_LEN_MAX + 1]; /* host:port */
+};
+bool body_node(struct body_reader *reader, struct as_bytes body, struct body_node *ret_node,
+               struct problem *ret_problem) AS_MUSTCHECK;
+
+/* POST /v1/cluster/transfer: {to}; 0: not given. */
+bool body_transfer(struct body_reader *reader, struct as_bytes body, uint64_t *ret_to,
+                   struct problem *ret_problem) AS_MUSTCHECK;
 
 /* A body was large: give its memory back. */
 void body_trim(struct body_reader *reader);

@@ -41,8 +41,7 @@ static bool make_id(char ret_id[AS_ID_LEN_MAX + 1])
     return true;
 }
 
-/* The body as a whole, or a refusal. */
-static bool body_of(struct request *request, struct as_bytes *ret_body)
+bool handler_body(struct request *request, struct as_bytes *ret_body)
 {
     if (request->body_seen > request->api->config.body_bytes_max) {
         handler_refuse(request, 413, "body_too_large", "a body is at most %zu bytes here",
@@ -66,7 +65,7 @@ static void run_submit(struct request *request)
     struct as_bytes body;
     struct query query;
 
-    if (!query_read(&query, request, NULL, 0) || !body_of(request, &body))
+    if (!query_read(&query, request, NULL, 0) || !handler_body(request, &body))
         return;
     if (!body_submit(&api->reader, body, &submit, &problem)) {
         memcpy(problem.id, submit.id, sizeof(problem.id));
@@ -125,7 +124,7 @@ static void run_acknowledge(struct request *request)
     struct as_bytes body;
     struct query query;
 
-    if (!query_read(&query, request, NULL, 0) || !body_of(request, &body))
+    if (!query_read(&query, request, NULL, 0) || !handler_body(request, &body))
         return;
     if (!body_acknowledge(&api->reader, body, &acknowledge, &problem)) {
         memcpy(problem.id, request->id, sizeof(problem.id));
@@ -254,7 +253,7 @@ static void run_list(struct request *request)
     request_answer(request, 200, TYPE_JSON);
 }
 
-/* --- Participants, cluster, health --- */
+/* --- Participants, metrics --- */
 
 static void list_participant(void *ctx, const struct node_participant_view *view)
 {
@@ -294,24 +293,6 @@ static void run_participant(struct request *request)
                        request->name);
 }
 
-static void run_ready(struct request *request)
-{
-    struct as_buf *buf = &request->answer.body;
-    struct node_info info;
-
-    node_info(request->api->node, &info);
-    if (info.draining || request->api->draining) {
-        handler_refuse(request, 503, "shutting_down", "this node is stopping");
-    } else if (!info.leading) {
-        handler_refuse(request, 503, "no_leader", "this node does not lead yet");
-    } else {
-        JSON_PUT(buf, "{\"status\":\"ready\",\"term\":");
-        json_put_u64(buf, info.term);
-        as_put_u8(buf, '}');
-        request_answer(request, 200, TYPE_JSON);
-    }
-}
-
 static void run_metrics(struct request *request)
 {
     struct api *api = request->api;
@@ -324,7 +305,6 @@ static void run_metrics(struct request *request)
 void handler_run(struct request *request)
 {
     struct as_buf *buf = &request->answer.body;
-    struct node_info info;
 
     switch (request->route) {
     case ROUTE_TXN_SUBMIT:
@@ -346,9 +326,16 @@ void handler_run(struct request *request)
         run_participant(request);
         break;
     case ROUTE_CLUSTER:
-        node_info(request->api->node, &info);
-        answer_cluster(buf, &info, request->api->config.version);
-        request_answer(request, 200, TYPE_JSON);
+        run_cluster(request);
+        break;
+    case ROUTE_CLUSTER_ADD:
+        run_cluster_add(request);
+        break;
+    case ROUTE_CLUSTER_REMOVE:
+        run_cluster_remove(request);
+        break;
+    case ROUTE_CLUSTER_TRANSFER:
+        run_cluster_transfer(request);
         break;
     case ROUTE_HEALTH:
         JSON_PUT(buf, "{\"status\":\"ok\"}");

@@ -197,10 +197,66 @@ static void log_metrics(struct as_buf *buf, const struct node_metrics *m)
     hist(buf, "assent_log_batch_records", "", m->batch_records, sizes, AS_COUNT_OF(sizes), 1);
 }
 
+struct member_list {
+    struct as_buf *buf;
+    const struct node_info *info;
+    const char *name;
+    double (*value)(const struct node_info *info, const struct node_member_view *view);
+};
+
+static double member_linked(const struct node_info *info, const struct node_member_view *view)
+{
+    (void)info;
+    return view->linked;
+}
+
+static double member_lag(const struct node_info *info, const struct node_member_view *view)
+{
+    return (double)answer_lag(info, view);
+}
+
+static void put_member(void *ctx, const struct node_member_view *view)
+{
+    struct member_list *list = ctx;
+    char labels[64];
+
+    (void)snprintf(labels, sizeof(labels), "{member=\"%llu\"}", (unsigned long long)view->id);
+    sample(list->buf, list->name, labels, list->value(list->info, view));
+}
+
+static void members_metrics(struct as_buf *buf, struct node *node, const struct node_info *info)
+{
+    struct member_list list = {buf, info, "assent_member_linked", member_linked};
+
+    head(buf, list.name, "gauge", "1 if this node has a link to that node of the cluster.");
+    node_members(node, put_member, &list);
+    list.name = "assent_member_lag_entries";
+    list.value = member_lag;
+    head(buf, list.name, "gauge", "Log entries that a node lacks; told by the leader only.");
+    if (info->leading)
+        node_members(node, put_member, &list);
+}
+
+static void role_metric(struct as_buf *buf, const struct node_info *info)
+{
+    static const enum raft_role roles[] = {RAFT_FOLLOWER, RAFT_CANDIDATE, RAFT_LEADER};
+    const char *name = "assent_role", *role = answer_role(info->role);
+    char labels[64];
+
+    head(buf, name, "gauge", "1 for the role that this node has.");
+    for (size_t i = 0; i < AS_COUNT_OF(roles); i++) {
+        (void)snprintf(labels, sizeof(labels), "{role=\"%s\"}", answer_role(roles[i]));
+        sample(buf, name, labels, strcmp(role, answer_role(roles[i])) == 0);
+    }
+}
+
 static void node_gauges(struct as_buf *buf, const struct node_info *info,
                         const struct node_metrics *m)
 {
-    gauge(buf, "assent_leading", info->leading, "1 if this node leads.");
+    role_metric(buf, info);
+    gauge(buf, "assent_leader_id", (double)info->leader, "The leader's id; 0: none is known.");
+    gauge(buf, "assent_commit_index", (double)info->commit_index, "Last committed index.");
+    gauge(buf, "assent_leading", info->leading, "1 if this node leads and answers.");
     gauge(buf, "assent_term", (double)info->term, "Raft term.");
     gauge(buf, "assent_last_index", (double)info->last_index, "Last index of the log.");
     gauge(buf, "assent_applied_index", (double)info->applied_index, "Last applied index.");
@@ -337,6 +393,7 @@ void answer_metrics(struct as_buf *buf, struct node *node, const struct answer_h
     txn_metrics(buf, &m);
     log_metrics(buf, &m);
     node_gauges(buf, &info, &m);
+    members_metrics(buf, node, &info);
     for (list.row = 0; list.row < AS_COUNT_OF(figure_rows); list.row++) {
         head(buf, figure_rows[list.row].name, "gauge", figure_rows[list.row].help);
         node_participants(node, NULL, put_figure, &list);

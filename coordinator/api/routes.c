@@ -99,6 +99,18 @@ static void route_participant(struct request *request, const char *name)
                        AS_PARTICIPANT_LEN_MAX);
 }
 
+/* What stands behind "/v1/cluster/nodes/". */
+static void route_node(struct request *request, const char *id)
+{
+    if (strchr(id, '/'))
+        return;
+    request->route = ROUTE_CLUSTER_REMOVE;
+    if (!text_number(id, &request->node_id) || request->node_id == 0 ||
+        request->node_id > BODY_NODE_ID_MAX)
+        handler_refuse(request, 400, "bad_node", "a node's id is a number from 1 to %u",
+                       (unsigned)BODY_NODE_ID_MAX);
+}
+
 static void route_find(struct request *request, const char *url, bool post)
 {
     static const struct {
@@ -107,6 +119,8 @@ static void route_find(struct request *request, const char *url, bool post)
     } fixed[] = {
         {"/v1/participants", ROUTE_PARTICIPANTS},
         {"/v1/cluster", ROUTE_CLUSTER},
+        {"/v1/cluster/nodes", ROUTE_CLUSTER_ADD},
+        {"/v1/cluster/transfer", ROUTE_CLUSTER_TRANSFER},
         {"/healthz", ROUTE_HEALTH},
         {"/readyz", ROUTE_READY},
         {"/metrics", ROUTE_METRICS},
@@ -125,6 +139,10 @@ static void route_find(struct request *request, const char *url, bool post)
         route_participant(request, url + 17);
         return;
     }
+    if (strncmp(url, "/v1/cluster/nodes/", 18) == 0) {
+        route_node(request, url + 18);
+        return;
+    }
     for (size_t i = 0; i < AS_COUNT_OF(fixed); i++) {
         if (strcmp(url, fixed[i].path) == 0)
             request->route = fixed[i].route;
@@ -136,9 +154,19 @@ static void route_find(struct request *request, const char *url, bool post)
 
 static unsigned methods_of(enum route route)
 {
-    return route == ROUTE_TXN_SUBMIT || route == ROUTE_TXN_LIST ? TAKES(GET) | TAKES(POST)
-           : route == ROUTE_TXN_ACKNOWLEDGE                     ? TAKES(POST)
-                                                                : TAKES(GET);
+    switch (route) {
+    case ROUTE_TXN_SUBMIT:
+    case ROUTE_TXN_LIST:
+        return TAKES(GET) | TAKES(POST);
+    case ROUTE_TXN_ACKNOWLEDGE:
+    case ROUTE_CLUSTER_ADD:
+    case ROUTE_CLUSTER_TRANSFER:
+        return TAKES(POST);
+    case ROUTE_CLUSTER_REMOVE:
+        return TAKES(DELETE);
+    default:
+        return TAKES(GET);
+    }
 }
 
 /* A HEAD is a GET whose body libmicrohttpd does not send. */

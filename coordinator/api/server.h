@@ -69,6 +69,7 @@ struct request {
     char id[AS_ID_LEN_MAX + 1];
     char name[AS_PARTICIPANT_LEN_MAX + 1];
     uint32_t branch;
+    uint64_t node_id; /* in the path */
     struct answer answer;
 };
 
@@ -152,6 +153,17 @@ void handler_begin(struct request *request, const struct request_head *head);
 void handler_run(struct request *request);
 /* The node's answer. */
 void handler_reply(struct request *request, const struct as_reply *reply);
+
+/* The body as a whole. False: refused. */
+bool handler_body(struct request *request, struct as_bytes *ret_body);
+
+/* --- cluster.c --- */
+
+void run_cluster(struct request *request);
+void run_cluster_add(struct request *request);
+void run_cluster_remove(struct request *request);
+void run_cluster_transfer(struct request *request);
+void run_ready(struct request *request);
 
 /* Refuses with the request's id, if it is known by now. */
 void handler_refuse(struct request *request, int status, const char *code, const char *detail, ...)

@@ -68,6 +68,12 @@ struct node {
     unsigned list_length; /* 0: 2 */
     /* Other nodes. */
     uint64_t id_of_node;
+    enum raft_role role; /* unless it leads */
+    enum raft_refusal member_refusal;
+    unsigned member_changes, transfers;
+    enum raft_member_change change; /* the last one */
+    uint64_t member;
+    char address[RAFT_ADDRESS_LEN_MAX + 1];
     struct node *leader; /* where node_forward goes; NULL: none is known */
     bool held;           /* its letters stay where they are */
     struct fake_letter letters[FAKE_LETTERS_MAX];
@@ -237,7 +243,56 @@ void node_info(const struct node *node, struct node_info *ret)
                               .term = 7,
                               .last_index = 1042,
                               .applied_index = 1041,
+                              .commit_index = 1042,
+                              .leader = node->leader ? 1 : 0,
+                              .role = node->not_leading ? node->role : RAFT_LEADER,
                               .leading = !node->not_leading};
+    if (!node->not_leading)
+        ret->leader = ret->node_id;
+}
+
+void node_members(struct node *node, void (*each)(void *ctx, const struct node_member_view *view),
+                  void *ctx)
+{
+    bool leads = !node->not_leading;
+    struct node_member_view views[] = {
+        {.id = 1,
+         .address = "10.0.0.1:7481",
+         .voter = true,
+         .self = leads,
+         .leader = true,
+         .linked = true,
+         .match = leads ? 1042 : 0,
+         .heard_ms_ago = -1,
+         .caught_up = leads},
+        {.id = 2,
+         .address = "10.0.0.2:7481",
+         .voter = true,
+         .self = !leads,
+         .match = leads ? 1000 : 0,
+         .heard_ms_ago = leads ? 12 : -1},
+        {.id = 7, .address = "[::1]:7481", .linked = true, .heard_ms_ago = -1},
+    };
+
+    for (size_t i = 0; i < AS_COUNT_OF(views); i++)
+        each(ctx, &views[i]);
+}
+
+enum raft_refusal node_member_change(struct node *node, enum raft_member_change change, uint64_t id,
+                                     const char *address)
+{
+    node->member_changes++;
+    node->change = change;
+    node->member = id;
+    (void)snprintf(node->address, sizeof(node->address), "%s", address ? address : "");
+    return node->member_refusal;
+}
+
+enum raft_refusal node_transfer(struct node *node, uint64_t to)
+{
+    node->transfers++;
+    node->member = to;
+    return node->member_refusal;
 }
 
 void node_metrics(const struct node *node, struct node_metrics *ret)

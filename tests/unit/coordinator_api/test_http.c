@@ -574,7 +574,7 @@ static void test_views(void **state)
     json = parse(&reply);
     assert_string_equal(cJSON_GetObjectItem(json, "incarnation")->valuestring, "5f3a9c01d2e4b687");
     assert_int_equal(cJSON_GetObjectItem(json, "leader")->valueint, 1);
-    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "nodes")), 1);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "nodes")), 3);
     cJSON_Delete(json);
     free(reply.body);
     reply = ask(&fake, "GET", "/", NULL);
@@ -601,6 +601,17 @@ static void test_health(void **state)
     reply = ask(&fake, "GET", "/readyz", NULL);
     assert_int_equal(reply.status, 503);
     assert_non_null(strstr(reply.body, "no_leader"));
+    free(reply.body);
+    fake.node.leader = &fake.node;
+    reply = ask(&fake, "GET", "/readyz", NULL);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body,
+                        "{\"status\":\"ready\",\"role\":\"follower\",\"leader\":1,\"term\":7}");
+    free(reply.body);
+    /* It asks for votes: it has stopped to follow that leader. */
+    fake.node.role = RAFT_PRE_CANDIDATE;
+    reply = ask(&fake, "GET", "/readyz", NULL);
+    assert_int_equal(reply.status, 503);
     free(reply.body);
     reply = ask(&fake, "GET", "/healthz", NULL);
     assert_int_equal(reply.status, 200);
