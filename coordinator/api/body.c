@@ -508,7 +508,7 @@ bool body_node(struct body_reader *reader, struct as_bytes body, struct body_nod
     static const struct field_name names[] = {FIELD("id"), FIELD("address")};
     struct decode in = {reader, ret_problem, -1, -1};
     uint32_t value[FIELDS_MAX] = {JSON_NONE};
-    struct as_bytes address = {NULL, 0};
+    struct as_bytes address = {(const uint8_t *)"", 0};
     int64_t id = 0;
 
     memset(ret_node, 0, sizeof(*ret_node));

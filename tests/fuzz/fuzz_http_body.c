@@ -1,5 +1,5 @@
 /*
- * The body of POST /v1/transactions, from anywhere. What is accepted is work that decodes, whose
+ * The body of any POST, from anywhere. What is accepted of a transaction is work that decodes, whose
  * numbers stand in the body as they were written; what is refused names a status, a code and a
  * place. Reading the same body again gives the same hash (R9).
  */
@@ -57,7 +57,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t hash[AS_HASH_LEN];
     struct body_acknowledge acknowledge;
     struct body_reader reader;
+    struct body_node node;
     struct as_submit submit;
+    uint64_t to;
     struct problem problem;
 
     if (size > BODY_MAX)
@@ -77,6 +79,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (body_acknowledge(&reader, body, &acknowledge, &problem))
         AS_ASSERT(acknowledge.why.len > 0 && acknowledge.who.len > 0);
+    else
+        check_problem(body, &problem);
+    if (body_node(&reader, body, &node, &problem))
+        AS_ASSERT(node.id >= 1 && node.id <= BODY_NODE_ID_MAX && strchr(node.address, ':'));
+    else
+        check_problem(body, &problem);
+    if (body_transfer(&reader, body, &to, &problem))
+        AS_ASSERT(to <= BODY_NODE_ID_MAX);
     else
         check_problem(body, &problem);
     body_close(&reader);

@@ -37,6 +37,8 @@ struct bad_request {
 #define BAD_TXN "/v1/transactions"
 #define BAD_GOOD_STATEMENT "{\"sql\":\"SELECT 1\"}"
 #define BAD_GOOD_BRANCH "{\"participant\":\"a\",\"statements\":[" BAD_GOOD_STATEMENT "]}"
+#define BAD_TEXT_64 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define BAD_TEXT_256 BAD_TEXT_64 BAD_TEXT_64 BAD_TEXT_64 BAD_TEXT_64
 #define BAD_GOOD "{\"branches\":[" BAD_GOOD_BRANCH "]}"
 
 #define POST(name, text, status, code)                                                      \
@@ -64,6 +66,12 @@ struct bad_request {
     {                                                                                    \
         name, "POST", path, BAD_JSON, text, sizeof(text) - 1, BAD_AS_IS, 0, status, code \
     }
+#define CLUSTER(name, path, text, code)                                               \
+    {                                                                                 \
+        name, "POST", path, BAD_JSON, text, sizeof(text) - 1, BAD_AS_IS, 0, 400, code \
+    }
+#define ADD(name, text, code) CLUSTER("add: " name, "/v1/cluster/nodes", text, code)
+#define TRANSFER(name, text, code) CLUSTER("transfer: " name, "/v1/cluster/transfer", text, code)
 #define RAW(name, text, status)                                                  \
     {                                                                            \
         name, NULL, NULL, NULL, text, sizeof(text) - 1, BAD_RAW, 0, status, NULL \
@@ -283,6 +291,19 @@ static const struct bad_request bad_requests[] = {
     ROUTE("PUT", "/v1/transactions/x", 405, "method_not_allowed"),
     ROUTE("POST", "/v1/transactions/x", 405, "method_not_allowed"),
     ROUTE("PATCH", "/v1/cluster", 405, "method_not_allowed"),
+    ROUTE("GET", "/v1/cluster/nodes", 405, "method_not_allowed"),
+    ROUTE("GET", "/v1/cluster/nodes/3", 405, "method_not_allowed"),
+    ROUTE("PUT", "/v1/cluster/nodes/3", 405, "method_not_allowed"),
+    ROUTE("DELETE", "/v1/cluster/transfer", 405, "method_not_allowed"),
+    ROUTE("DELETE", "/v1/cluster/nodes/", 400, "bad_node"),
+    ROUTE("DELETE", "/v1/cluster/nodes/0", 400, "bad_node"),
+    ROUTE("DELETE", "/v1/cluster/nodes/x", 400, "bad_node"),
+    ROUTE("DELETE", "/v1/cluster/nodes/-1", 400, "bad_node"),
+    ROUTE("DELETE", "/v1/cluster/nodes/4294967296", 400, "bad_node"),
+    ROUTE("DELETE", "/v1/cluster/nodes/99999999999999999999999", 400, "bad_node"),
+    ROUTE("DELETE", "/v1/cluster/nodes/3/x", 404, "no_such_route"),
+    ROUTE("DELETE", "/v1/cluster/nodes/3?force=1", 400, "unknown_parameter"),
+    ROUTE("GET", "/v1/cluster?x=1", 400, "unknown_parameter"),
     ROUTE("POST", "/metrics", 405, "method_not_allowed"),
     ROUTE("OPTIONS", "/v1/transactions", 405, "method_not_allowed"),
     ROUTE("BREW", "/", 405, "method_not_allowed"),
@@ -292,6 +313,13 @@ static const struct bad_request bad_requests[] = {
     ROUTE("GET", "/v1/transactions/a%27b", 400, "bad_id"),
     ROUTE("GET", "/v1/transactions/no-such-transaction", 404, "not_found"),
     ROUTE("HEAD", "/v1/transactions/no-such-transaction", 404, NULL),
+    ROUTE("GET", "/v1/transactions/a%2", 404, "no_such_route"),
+    ROUTE("GET", "/v1/transactions/a%zz", 404, "no_such_route"),
+    ROUTE("GET", "/v1/transactions/x?wait_ms=%", 400, "bad_parameter"),
+    ROUTE("GET", "/v1/transactions/x?wait_ms=1%00", 400, "bad_parameter"),
+    ROUTE("GET", "/v1/transactions/x?%gg=1", 400, "bad_parameter"),
+    ROUTE("GET", "/v1/transactions/x?wait_ms=1&&", 400, "unknown_parameter"),
+    ROUTE("GET", "/v1/transactions/x?=1", 400, "unknown_parameter"),
     ROUTE("GET", "/v1/transactions/x?wait_ms=", 400, "bad_parameter"),
     ROUTE("GET", "/v1/transactions/x?wait_ms=-1", 400, "bad_parameter"),
     ROUTE("GET", "/v1/transactions/x?wait_ms=60001", 400, "bad_parameter"),
@@ -336,6 +364,31 @@ static const struct bad_request bad_requests[] = {
     ACKNOWLEDGE("acknowledge unknown transaction",
                 "/v1/transactions/no-such-transaction/branches/1/acknowledge", "{\"reason\":\"y\"}",
                 404, "not_found"),
+    /* The cluster. */
+    ADD("nothing", "{}", "missing_field"),
+    ADD("no address", "{\"id\":4}", "missing_field"),
+    ADD("no id", "{\"address\":\"a:1\"}", "missing_field"),
+    ADD("no object", "[4,\"a:1\"]", "bad_type"),
+    ADD("id 0", "{\"id\":0,\"address\":\"a:1\"}", "bad_value"),
+    ADD("id past 32 bits", "{\"id\":4294967296,\"address\":\"a:1\"}", "bad_value"),
+    ADD("id a string", "{\"id\":\"4\",\"address\":\"a:1\"}", "bad_type"),
+    ADD("id with a fraction", "{\"id\":4.5,\"address\":\"a:1\"}", "bad_value"),
+    ADD("address a number", "{\"id\":4,\"address\":1}", "bad_type"),
+    ADD("address empty", "{\"id\":4,\"address\":\"\"}", "bad_value"),
+    ADD("address without port", "{\"id\":4,\"address\":\"a\"}", "bad_value"),
+    ADD("address without host", "{\"id\":4,\"address\":\":1\"}", "bad_value"),
+    ADD("port 0", "{\"id\":4,\"address\":\"a:0\"}", "bad_value"),
+    ADD("port past 16 bits", "{\"id\":4,\"address\":\"a:65536\"}", "bad_value"),
+    ADD("address with a space", "{\"id\":4,\"address\":\"a b:1\"}", "bad_value"),
+    ADD("address with a line's end", "{\"id\":4,\"address\":\"a\\n:1\"}", "bad_value"),
+    ADD("address v6 without brackets", "{\"id\":4,\"address\":\"::1:7481\"}", "bad_value"),
+    ADD("address of 256", "{\"id\":4,\"address\":\"" BAD_TEXT_256 ":1\"}", "bad_value"),
+    ADD("unknown field", "{\"id\":4,\"address\":\"a:1\",\"voter\":true}", "unknown_field"),
+    TRANSFER("to 0", "{\"to\":0}", "bad_value"),
+    TRANSFER("to a name", "{\"to\":\"node-2\"}", "bad_type"),
+    TRANSFER("to null", "{\"to\":null}", "bad_type"),
+    TRANSFER("unknown field", "{\"from\":1}", "unknown_field"),
+    TRANSFER("empty body", "", "malformed_json"),
     /* What libmicrohttpd refuses itself. */
     RAW("no Host", "GET /healthz HTTP/1.1\r\n\r\n", 400),
     RAW("Content-Length no number",
@@ -350,6 +403,9 @@ static const struct bad_request bad_requests[] = {
 #undef TYPE
 #undef ROUTE
 #undef ACKNOWLEDGE
+#undef CLUSTER
+#undef ADD
+#undef TRANSFER
 #undef RAW
 
 /* Grows as it is written to; tests run out of memory loudly. */

@@ -56,6 +56,7 @@ static void test_each(void **state)
     fake_open(&fake, NULL);
     for (size_t i = 0; i < AS_COUNT_OF(bad_requests); i++)
         run_one(&fake, &bad_requests[i]);
+    assert_int_equal(fake.node.member_changes + fake.node.transfers, 0);
     assert_true(AS_COUNT_OF(bad_requests) > 100);
     assert_int_equal(fake.node.submits, 0);
     reply = ask(&fake, "POST", BAD_TXN, BAD_GOOD);
@@ -63,6 +64,24 @@ static void test_each(void **state)
     assert_int_equal(fake.node.submits, 1);
     free(reply.body);
     fake_close(&fake);
+}
+
+/* A node that does not lead refuses the same, and for the most part without asking the leader. */
+static void test_each_at_follower(void **state)
+{
+    struct fake leader, follower;
+
+    (void)state;
+    fake_open(&leader, NULL);
+    fake_open(&follower, NULL);
+    fake_follow(&follower, &leader);
+    for (size_t i = 0; i < AS_COUNT_OF(bad_requests); i++)
+        run_one(&follower, &bad_requests[i]);
+    assert_int_equal(leader.node.submits + leader.node.member_changes + leader.node.transfers, 0);
+    assert_true(leader.node.forward_count < 10);
+    follower.other = NULL;
+    fake_close(&follower);
+    fake_close(&leader);
 }
 
 /* A refused request does not cost its connection, unless its body was not read. */
@@ -97,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each),
+        cmocka_unit_test(test_each_at_follower),
         cmocka_unit_test(test_keeps_alive),
     };
 

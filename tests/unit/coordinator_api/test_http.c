@@ -6,6 +6,8 @@
 
 #include <cjson/cJSON.h>
 
+#include "coordinator/api/answer.h"
+
 #define BODY                                                                           \
     "{\"id\":\"order-4711\",\"branches\":[{\"participant\":\"bank_a\",\"statements\":" \
     "[{\"sql\":\"UPDATE a SET b = $1\",\"params\":[9007199254740993]}]}]}"
@@ -642,6 +644,51 @@ static void test_openapi(void **state)
     fake_close(&fake);
 }
 
+/* The method's line below the path's line, before the next path. */
+static bool openapi_has(const char *yaml, const char *path, const char *method)
+{
+    char line[128], lower[16] = "";
+    const char *at, *end;
+
+    for (size_t i = 0; method[i] && i < sizeof(lower) - 1; i++)
+        lower[i] = (char)(method[i] | 0x20);
+    (void)snprintf(line, sizeof(line), "\n  %s:\n", path);
+    at = strstr(yaml, line);
+    if (!at)
+        return false;
+    at += strlen(line) - 1;
+    for (end = at; strncmp(end, "\n  /", 4) != 0 && *end && strncmp(end, "\ncomp", 6) != 0;)
+        end++;
+    (void)snprintf(line, sizeof(line), "\n    %s:\n", lower);
+    at = strstr(at, line);
+    return at && at < end;
+}
+
+/* What is described is what is served, route by route. */
+static void test_openapi_routes(void **state)
+{
+#define ROUTE_ROW(name, method, path) {method, path},
+    static const struct {
+        const char *method, *path;
+    } routes[] = {ANSWER_ROUTE_MAP(ROUTE_ROW)};
+#undef ROUTE_ROW
+    size_t described = 0;
+    struct as_buf yaml;
+
+    (void)state;
+    as_buf_init(&yaml, 1 << 20);
+    answer_openapi(&yaml);
+    as_put_u8(&yaml, 0);
+    for (size_t i = ROUTE_NONE + 1; i < ROUTE_COUNT; i++) {
+        if (!openapi_has((const char *)yaml.data, routes[i].path, routes[i].method))
+            fail_msg("docs/openapi.yaml lacks %s %s", routes[i].method, routes[i].path);
+    }
+    for (const char *at = (const char *)yaml.data; (at = strstr(at, "operationId: ")); at++)
+        described++;
+    assert_int_equal(described, ROUTE_COUNT - 1);
+    as_buf_close(&yaml);
+}
+
 static bool sample_is(const struct reply *reply, const char *line)
 {
     return strstr(reply->body, line) != NULL;
@@ -878,18 +925,31 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_committed),      cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_aborted),        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_made_id),        cmocka_unit_test(test_later),
-        cmocka_unit_test(test_pipelined),      cmocka_unit_test(test_piecemeal),
-        cmocka_unit_test(test_huge),           cmocka_unit_test(test_large_results),
-        cmocka_unit_test(test_broken_results), cmocka_unit_test(test_client_leaves),
-        cmocka_unit_test(test_slow_client),    cmocka_unit_test(test_connection_limit),
-        cmocka_unit_test(test_acknowledge),    cmocka_unit_test(test_list),
-        cmocka_unit_test(test_views),          cmocka_unit_test(test_health),
-        cmocka_unit_test(test_openapi),        cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_drain),          cmocka_unit_test(test_free_while_waiting),
-        cmocka_unit_test(test_listen_errors),  cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_committed),
+        cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_aborted),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_made_id),
+        cmocka_unit_test(test_later),
+        cmocka_unit_test(test_pipelined),
+        cmocka_unit_test(test_piecemeal),
+        cmocka_unit_test(test_huge),
+        cmocka_unit_test(test_large_results),
+        cmocka_unit_test(test_broken_results),
+        cmocka_unit_test(test_client_leaves),
+        cmocka_unit_test(test_slow_client),
+        cmocka_unit_test(test_connection_limit),
+        cmocka_unit_test(test_acknowledge),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_views),
+        cmocka_unit_test(test_health),
+        cmocka_unit_test(test_openapi),
+        cmocka_unit_test(test_openapi_routes),
+        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_free_while_waiting),
+        cmocka_unit_test(test_listen_errors),
+        cmocka_unit_test(test_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
