@@ -5,6 +5,7 @@
  * effect. In the end everything heals, and the cluster must commit again, on every member.
  *
  * ASSENT_SEEDS=<count> runs so many, ASSENT_SEED=<n> that one; both: so many from there on.
+ * ASSENT_PRINT=1 names each seed before it runs, for one that ends the process.
  */
 #include "world.h"
 
