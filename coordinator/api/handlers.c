@@ -88,32 +88,44 @@ static void run_submit(struct request *request)
     node_submit(api->node, request_client(request), &submit);
 }
 
+/* docs/consistency.md. False: refused. */
+static bool read_level(struct request *request, const char *text)
+{
+    static const char *const levels[] = {"linearizable", "session", "eventual"};
+    size_t level = NODE_READ_LINEARIZABLE;
+
+    while (text && level < AS_COUNT_OF(levels) && strcmp(text, levels[level]) != 0)
+        level++;
+    request->read = (enum node_read)level;
+    if (level < AS_COUNT_OF(levels))
+        return true;
+    handler_refuse(request, 400, "bad_parameter",
+                   "\"consistency\" is linearizable, session or eventual");
+    return false;
+}
+
+/* Asks the node for a transaction. No transaction has the id "": it is not found as soon as the
+ * table here is as new as the request wants it to be. */
+static void ask_node(struct request *request, const char *id, uint32_t wait_ms)
+{
+    request->state = REQUEST_ASKED;
+    request->api->asked = true;
+    node_get(request->api->node, request_client(request), id, wait_ms, request->read,
+             request->session);
+}
+
 static void run_get(struct request *request)
 {
     static const char *const names[] = {"wait_ms", "consistency"};
-    static const char *const levels[] = {"linearizable", "session", "eventual"};
-    struct api *api = request->api;
     uint64_t wait_ms = 0;
     struct query query;
-    size_t level = NODE_READ_LINEARIZABLE;
 
     if (!query_read(&query, request, names, AS_COUNT_OF(names)) ||
-        !query_number(&query, 0, 0, WAIT_MS_MAX, &wait_ms))
+        !query_number(&query, 0, 0, WAIT_MS_MAX, &wait_ms) || !read_level(request, query.values[1]))
         return;
-    while (query.values[1] && level < AS_COUNT_OF(levels) &&
-           strcmp(query.values[1], levels[level]) != 0)
-        level++;
-    if (level == AS_COUNT_OF(levels)) {
-        handler_refuse(request, 400, "bad_parameter",
-                       "\"consistency\" is linearizable, session or eventual");
+    if (request->read == NODE_READ_LINEARIZABLE && pass_on(request, wait_ms))
         return;
-    }
-    if (level == NODE_READ_LINEARIZABLE && pass_on(request, wait_ms))
-        return;
-    request->state = REQUEST_ASKED;
-    api->asked = true;
-    node_get(api->node, request_client(request), request->id, (uint32_t)wait_ms,
-             (enum node_read)level, request->session);
+    ask_node(request, request->id, (uint32_t)wait_ms);
 }
 
 static void run_acknowledge(struct request *request)
@@ -149,17 +161,52 @@ static int status_of(const struct request *request, const struct as_txn_view *vi
     return view->state == AS_TXN_COMMITTED && view->applied ? 200 : 202;
 }
 
+/* The highest log index that the client has seen with this answer: that of what it wrote, or of the
+ * table it read. */
+static void bear_session(struct request *request, const struct as_txn_view *view)
+{
+    struct node_info info;
+    uint64_t seen;
+
+    node_info(request->api->node, &info);
+    seen = request->route != ROUTE_TXN_SUBMIT ? info.applied_index : view ? view->index : 0;
+    request->answer.session = seen > request->session ? seen : request->session;
+}
+
+static void answer_list(struct request *request);
+
+static void reply_refused(struct request *request, const struct as_reply *reply)
+{
+    struct problem problem;
+
+    /* The node gave up waiting: nobody has to lead for such a read. */
+    if (reply->refusal == AS_REFUSAL_NO_LEADER && request->read == NODE_READ_SESSION) {
+        handler_refuse(
+            request, 503, "behind",
+            "this node has not come to log index %llu of your Assent-Session in time; ask "
+            "another node, or again",
+            (unsigned long long)request->session);
+        return;
+    }
+    problem_of_refusal(&problem, reply->refusal, reply->id);
+    request_refuse(request, &problem);
+    request->answer.location = request->route == ROUTE_TXN_SUBMIT;
+    if (reply->refusal == AS_REFUSAL_NOT_FOUND)
+        bear_session(request, NULL);
+}
+
 void handler_reply(struct request *request, const struct as_reply *reply)
 {
     struct as_buf *buf = &request->answer.body;
     struct node_info info;
 
+    if (reply->refused && reply->refusal == AS_REFUSAL_NOT_FOUND &&
+        request->route == ROUTE_TXN_LIST) {
+        answer_list(request);
+        return;
+    }
     if (reply->refused) {
-        struct problem problem;
-
-        problem_of_refusal(&problem, reply->refusal, reply->id);
-        request_refuse(request, &problem);
-        request->answer.location = request->route == ROUTE_TXN_SUBMIT;
+        reply_refused(request, reply);
         return;
     }
     node_info(request->api->node, &info);
@@ -172,6 +219,7 @@ void handler_reply(struct request *request, const struct as_reply *reply)
     }
     request_answer(request, status_of(request, reply->view), TYPE_JSON);
     request->answer.location = request->route == ROUTE_TXN_SUBMIT;
+    bear_session(request, reply->view);
 }
 
 struct list {
@@ -214,29 +262,40 @@ static bool list_state(struct request *request, const char *text, enum txn_list_
     return false;
 }
 
-static void run_list(struct request *request)
+/* What is asked for; its texts are valid until the next query_read. False: refused. */
+static bool list_read(struct request *request, struct txn_list_query *ret_wanted)
 {
-    static const char *const names[] = {"state", "participant", "limit", "after"};
-    struct list list = {.buf = &request->answer.body};
-    struct txn_list_query wanted = {0};
-    uint64_t limit = LIST_LIMIT_DEFAULT, next = 0;
+    static const char *const names[] = {"state", "participant", "limit", "after", "consistency"};
+    uint64_t limit = LIST_LIMIT_DEFAULT;
+    const char *participant;
     struct query query;
 
+    *ret_wanted = (struct txn_list_query){0};
     if (!query_read(&query, request, names, AS_COUNT_OF(names)) ||
-        !list_state(request, query.values[0], &wanted.state) ||
+        !list_state(request, query.values[0], &ret_wanted->state) ||
         !query_number(&query, 2, 1, LIST_LIMIT_MAX, &limit) ||
-        !query_number(&query, 3, 0, UINT64_MAX, &wanted.after))
-        return;
-    wanted.participant = query.values[1];
-    wanted.limit = (uint32_t)limit;
-    if (wanted.participant &&
-        !as_participant_valid(wanted.participant, strlen(wanted.participant))) {
-        handler_refuse(request, 400, "bad_participant",
-                       "a participant's name is 1 to %d of a-z 0-9 _ - and begins with a letter",
-                       AS_PARTICIPANT_LEN_MAX);
-        return;
-    }
-    if (pass_on(request, 0))
+        !query_number(&query, 3, 0, UINT64_MAX, &ret_wanted->after) ||
+        !read_level(request, query.values[4]))
+        return false;
+    participant = query.values[1];
+    ret_wanted->participant = participant;
+    ret_wanted->limit = (uint32_t)limit;
+    if (!participant || as_participant_valid(participant, strlen(participant)))
+        return true;
+    handler_refuse(request, 400, "bad_participant",
+                   "a participant's name is 1 to %d of a-z 0-9 _ - and begins with a letter",
+                   AS_PARTICIPANT_LEN_MAX);
+    return false;
+}
+
+/* The table here is new enough. */
+static void answer_list(struct request *request)
+{
+    struct list list = {.buf = &request->answer.body};
+    struct txn_list_query wanted;
+    uint64_t next = 0;
+
+    if (!list_read(request, &wanted))
         return;
     node_info(request->api->node, &list.info);
     JSON_PUT(list.buf, "{\"transactions\":[");
@@ -251,6 +310,17 @@ static void run_list(struct request *request)
     }
     as_put_u8(list.buf, '}');
     request_answer(request, 200, TYPE_JSON);
+    bear_session(request, NULL);
+}
+
+static void run_list(struct request *request)
+{
+    struct txn_list_query wanted;
+
+    if (!list_read(request, &wanted) ||
+        (request->read == NODE_READ_LINEARIZABLE && pass_on(request, 0)))
+        return;
+    ask_node(request, "", 0);
 }
 
 /* --- Participants, metrics --- */

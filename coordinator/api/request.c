@@ -53,6 +53,7 @@ struct request *request_new(struct api *api, struct MHD_Connection *connection)
     request->connection = connection;
     request->answer.body.max = connection ? ANSWER_BYTES_MAX : FORWARD_BODY_BYTES_MAX;
     request->began_ns = uv_hrtime();
+    request->read = NODE_READ_LINEARIZABLE;
     request->session = 0;
     request->body_seen = 0;
     request->id[0] = request->name[0] = 0;

@@ -56,6 +56,7 @@ struct request {
     enum request_state state;
     enum route route;
     enum forward_method method;
+    enum node_read read;
     uint64_t session;     /* highest log index that the client has seen; 0: none */
     struct as_buf target; /* path and query as they came, and a NUL */
     struct as_buf words;  /* of the target, while they are read */
@@ -199,7 +200,7 @@ const char *target_path(struct request *request);
 bool text_number(const char *text, uint64_t *ret_value);
 
 /* Query parameters: each known, each once. Values are valid until the next query_read. */
-#define QUERY_MAX 4
+#define QUERY_MAX 5
 
 struct query {
     struct request *request;

@@ -60,6 +60,8 @@ struct node {
     size_t work_len;
     /* The last get or acknowledge. */
     uint32_t wait_ms, branch;
+    enum node_read read;
+    uint64_t index;
     char who[128], why[AS_REASON_LEN_MAX + 1];
     struct txn_list_query query;
     char query_participant[AS_PARTICIPANT_LEN_MAX + 1];
@@ -96,6 +98,10 @@ static inline void fake_reply(struct node *node, uint64_t client, const char *id
 {
     struct as_reply reply = {.id = id, .view = &node->view};
 
+    if (!*id) {
+        reply.refused = true;
+        reply.refusal = AS_REFUSAL_NOT_FOUND;
+    }
     if (node->answer == FAKE_REFUSE) {
         reply.refused = true;
         reply.refusal = node->refusal;
@@ -138,8 +144,8 @@ void node_submit(struct node *node, uint64_t client, const struct as_submit *sub
 void node_get(struct node *node, uint64_t client, const char *id, uint32_t wait_ms,
               enum node_read read, uint64_t index)
 {
-    (void)read;
-    (void)index;
+    node->read = read;
+    node->index = index;
     node->gets++;
     node->wait_ms = wait_ms;
     memset(node->id, 0, sizeof(node->id));
@@ -600,6 +606,19 @@ static inline size_t request_text(char *ret_text, size_t size, const char *metho
 
     assert_true(len > 0 && (size_t)len < size);
     return (size_t)len;
+}
+
+/* With one more header line, which ends in CRLF. */
+static inline void client_ask_with(struct fake *fake, struct client *client, const char *method,
+                                   const char *path, const char *body, const char *header)
+{
+    char text[8192];
+    size_t len = request_text(text, sizeof(text) - strlen(header), method, path, body);
+    char *at = strstr(text, "\r\n") + 2;
+
+    memmove(at + strlen(header), at, len - (size_t)(at - text));
+    memcpy(at, header, strlen(header));
+    client_send(fake, client, text, len + strlen(header));
 }
 
 static inline void client_ask(struct fake *fake, struct client *client, const char *method,
