@@ -25,7 +25,7 @@ void answer_page(struct as_buf *buf)
         "<tr><td><code><a href=\"/v1/participants\">GET /v1/participants</a></code></td>"
         "<td>databases and their agents</td></tr>\n");
     JSON_PUT(buf, "<tr><td><code><a href=\"/v1/cluster\">GET /v1/cluster</a></code></td>"
-                  "<td>coordinator nodes</td></tr>\n"
+                  "<td>coordinator nodes, as this one sees them</td></tr>\n"
                   "<tr><td><code><a href=\"/healthz\">GET /healthz</a></code></td>"
                   "<td>this process is up</td></tr>\n"
                   "<tr><td><code><a href=\"/readyz\">GET /readyz</a></code></td>"

@@ -144,7 +144,7 @@ static void test_token(void **state)
         check_session(&reply, rows[i].borne);
         free(reply.body);
     }
-    /* An abort is in no log. */
+    /* Nothing waits for an abort to be in the log. */
     leader.node.view.index = 0;
     leader.node.view.state = AS_TXN_ABORTED;
     struct reply reply = ask_in_session(&fake, "POST", "/v1/transactions", BODY, NULL);
