@@ -23,25 +23,15 @@ static bool answers(const struct node *node, const char *path)
     return well;
 }
 
-struct awaited {
-    struct sandbox *sandbox;
-    const struct node *node;
-};
+/* It leads, or follows a leader. */
+static bool is_ready(void *ctx)
+{
+    return answers(ctx, "/readyz");
+}
 
 static bool is_alive(void *ctx)
 {
-    const struct awaited *awaited = ctx;
-
-    return answers(awaited->node, "/healthz");
-}
-
-/* It leads, or another one does. */
-static bool is_ready(void *ctx)
-{
-    const struct awaited *awaited = ctx;
-
-    return answers(awaited->node, "/readyz") ||
-           (is_alive(ctx) && sandbox_leader(awaited->sandbox) >= 0);
+    return answers(ctx, "/healthz");
 }
 
 static bool node_start(struct sandbox *sandbox, struct node *node, bool first,
@@ -62,12 +52,10 @@ static bool majority_runs(const struct sandbox *sandbox)
 
 bool node_restart(struct sandbox *sandbox, struct node *node, const struct option_list *env)
 {
-    struct awaited awaited = {sandbox, node};
-
     if (!node_start(sandbox, node, false, env))
         return false;
     return sandbox_wait_ready(sandbox, &node->process, majority_runs(sandbox) ? is_ready : is_alive,
-                              &awaited);
+                              node);
 }
 
 static bool start_all(struct sandbox *sandbox)
@@ -76,9 +64,9 @@ static bool start_all(struct sandbox *sandbox)
         if (!node_start(sandbox, &sandbox->nodes[i], true, NULL))
             return false;
     for (size_t i = 0; i < sandbox->node_count; i++) {
-        struct awaited awaited = {sandbox, &sandbox->nodes[i]};
+        struct node *node = &sandbox->nodes[i];
 
-        if (!sandbox_wait_ready(sandbox, &sandbox->nodes[i].process, is_ready, &awaited))
+        if (!sandbox_wait_ready(sandbox, &node->process, is_ready, node))
             return false;
     }
     return true;
