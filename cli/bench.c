@@ -424,7 +424,7 @@ static const char about[] =
     "  --idle     memory of a coordinator that has served nothing\n"
     "  --all      idle, compare with and without agents, null: docs/performance.md\n"
     "  --cluster  with three nodes: throughput at 32 clients as in --compare, and how long it is\n"
-    "             from kill -9 of the leader to the next commit\n\n"
+    "             from the leader's death, or silence, to the next commit\n\n"
     "The coordinator serves the databases itself, or agents do (--agents).";
 
 static int bench_main(struct bench *bench)
@@ -463,8 +463,8 @@ int cmd_bench(int argc, char **argv)
         {OPTION_FLAG, "cluster", NULL, "see above", &bench.cluster, 0, 0},
         {OPTION_NUMBER, "nodes", "N", "coordinator nodes (1; with --cluster 3)", &bench.nodes, 1,
          SANDBOX_NODES_MAX},
-        {OPTION_NUMBER, "tries", "N", "so often --cluster kills the leader (50)", &bench.tries, 1,
-         BENCH_ROUNDS_MAX},
+        {OPTION_NUMBER, "tries", "N", "so often --cluster kills the leader, and stops it (50)",
+         &bench.tries, 1, BENCH_ROUNDS_MAX},
         {OPTION_FLAG, "agents", NULL, "agents serve the databases", &bench.agents, 0, 0},
         {OPTION_NUMBER, "clients", "N", "connections (32; with --null 64)", &bench.clients, 1,
          1000},

@@ -62,8 +62,8 @@ void bench_figures(const char *what, struct bench_run *run, struct bench_figures
 
 struct sandbox;
 /*
- * kill -9 of the leader to the next commit, so many times, idle but for the client that asks; adds
- * failover_median_s and failover_max_s. False: it could not be measured, and was complained about.
+ * From the leader's end to the next commit, so many times, idle but for the client that asks: killed
+ * (failover_median_s, failover_max_s), and silent (partition_median_s, partition_max_s). False: it could not be measured, and was complained about.
  */
 bool bench_failover(struct sandbox *sandbox, uint64_t tries, cJSON *result);
 

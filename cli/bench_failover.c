@@ -1,7 +1,8 @@
 /*
- * How long a cluster commits nothing when its leader is killed: from kill -9 to the first transfer
- * that a client is told is committed, as a client sees it that tries one surviving node after the
- * other with the same id.
+ * How long a cluster commits nothing when its leader is gone: from that moment to the first transfer
+ * that a client is told is committed, as a client sees it that tries one of the other nodes after
+ * the other with the same id. Gone is: killed (SIGKILL, its connections are closed); or silent, as
+ * if it was cut off from the network (SIGSTOP, they are not).
  */
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@ struct failover {
     struct sandbox *sandbox;
     uint64_t run; /* random: part of every id */
     uint64_t number;
+    int signal; /* what happens to the leader */
 };
 
 static bool somebody_leads(void *ctx)
@@ -66,7 +68,7 @@ static double commit_somewhere(struct failover *failover, int dead, as_time sinc
                 return (double)(clock_now() - since) / 1e9;
         (void)nanosleep(&pause, NULL);
     }
-    complain("bench: no commit within %d s after the leader was killed",
+    complain("bench: no commit within %d s after the leader was gone",
              (int)(NEXT_COMMIT_MAX / AS_SECOND));
     return -1;
 }
@@ -87,9 +89,13 @@ static bool one_try(struct failover *failover, double *ret_seconds)
     if (leader < 0 || commit_somewhere(failover, -1, clock_now()) < 0)
         return false;
     process = &sandbox->nodes[leader].process;
-    process->wanted = false;
-    process_signal(process, SIGKILL);
+    process->wanted = failover->signal == SIGSTOP;
+    process_signal(process, failover->signal);
     *ret_seconds = commit_somewhere(failover, leader, clock_now());
+    if (failover->signal == SIGSTOP) {
+        process_signal(process, SIGCONT);
+        return *ret_seconds >= 0;
+    }
     if (*ret_seconds < 0)
         return false;
     if (sandbox_restart(sandbox, process->name, NULL, error))
@@ -106,21 +112,33 @@ static void add_seconds(cJSON *result, const char *key, double seconds)
     cJSON_AddRawToObject(result, key, text);
 }
 
-bool bench_failover(struct sandbox *sandbox, uint64_t tries, cJSON *result)
+static bool measure(struct failover *failover, uint64_t tries, const char *name, cJSON *result)
 {
-    struct failover failover = {.sandbox = sandbox};
     double seconds[BENCH_ROUNDS_MAX], longest = 0;
+    char key[64];
 
-    if (getrandom(&failover.run, sizeof(failover.run), 0) != sizeof(failover.run))
-        return false;
     for (uint64_t i = 0; i < tries; i++) {
-        if (!one_try(&failover, &seconds[i]))
+        if (!one_try(failover, &seconds[i]))
             return false;
         longest = seconds[i] > longest ? seconds[i] : longest;
-        fprintf(stderr, "%llu/%llu  leader killed, the next commit after %.3f s\n",
-                (unsigned long long)i + 1, (unsigned long long)tries, seconds[i]);
+        fprintf(stderr, "%llu/%llu  leader %s, the next commit after %.3f s\n",
+                (unsigned long long)i + 1, (unsigned long long)tries,
+                failover->signal == SIGSTOP ? "silent" : "killed", seconds[i]);
     }
-    add_seconds(result, "failover_median_s", bench_median(seconds, (size_t)tries));
-    add_seconds(result, "failover_max_s", longest);
+    (void)text_format(key, sizeof(key), "%s_median_s", name);
+    add_seconds(result, key, bench_median(seconds, (size_t)tries));
+    (void)text_format(key, sizeof(key), "%s_max_s", name);
+    add_seconds(result, key, longest);
     return true;
+}
+
+bool bench_failover(struct sandbox *sandbox, uint64_t tries, cJSON *result)
+{
+    struct failover failover = {.sandbox = sandbox, .signal = SIGKILL};
+
+    if (getrandom(&failover.run, sizeof(failover.run), 0) != sizeof(failover.run) ||
+        !measure(&failover, tries, "failover", result))
+        return false;
+    failover.signal = SIGSTOP;
+    return measure(&failover, tries, "partition", result);
 }
