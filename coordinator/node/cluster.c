@@ -229,6 +229,29 @@ const char *node_on_peer(struct node *node, struct node_session *session,
     return NULL;
 }
 
+/* Ends the requests that wait for an answer over this connection, or over any other one. */
+static void asking_end(struct node *node, uint64_t connection, bool same)
+{
+    for (uint32_t i = 0; i < node->asking.count;) {
+        struct node_forwarded lost = node->asking.list[i];
+
+        if ((lost.connection == connection) != same) {
+            i++;
+            continue;
+        }
+        node->asking.list[i] = node->asking.list[--node->asking.count];
+        node->ops->forward_done(node->env, lost.client, AS_ERR_CLOSED, (struct as_bytes){NULL, 0});
+    }
+}
+
+/* Who led before may be cut off, and never answer: its clients are to ask again, the new leader. */
+void node_leader_known(struct node *node)
+{
+    const struct node_session *session = link_to(node, node->leader);
+
+    asking_end(node, session ? session->connection : 0, false);
+}
+
 void node_link_ended(struct node *node, uint64_t peer_id, uint64_t connection)
 {
     struct node_peer *peer = peer_of(node, peer_id);
@@ -242,16 +265,7 @@ void node_link_ended(struct node *node, uint64_t peer_id, uint64_t connection)
         else
             i++;
     }
-    for (uint32_t i = 0; i < node->asking.count;) {
-        struct node_forwarded lost = node->asking.list[i];
-
-        if (lost.connection != connection) {
-            i++;
-            continue;
-        }
-        node->asking.list[i] = node->asking.list[--node->asking.count];
-        node->ops->forward_done(node->env, lost.client, AS_ERR_CLOSED, (struct as_bytes){NULL, 0});
-    }
+    asking_end(node, connection, true);
     if (!link_to(node, peer_id))
         (void)node_raft(node, &event);
 }

@@ -223,6 +223,7 @@ const char *node_on_peer_message(struct node *node, struct node_session *session
                                  const struct as_wire_msg *msg);
 /* `session` has ended and is out of the table. */
 void node_link_ended(struct node *node, uint64_t peer_id, uint64_t connection);
+void node_leader_known(struct node *node);
 void node_forwards_forget(struct node *node, uint64_t client);
 
 /* session.c */

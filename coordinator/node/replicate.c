@@ -199,6 +199,8 @@ static void carry_out(struct node *node, const struct raft_effect *effect)
         node->role = effect->role.role;
         node->term = effect->role.term;
         node->leader = effect->role.leader;
+        if (node->leader != 0)
+            node_leader_known(node);
         break;
     case RAFT_READ_READY:
         node_read_ready(node, effect->read.request, effect->read.index);
