@@ -59,6 +59,7 @@ static void snapshot_next(struct node *node)
 void node_snapshot_if_due(struct node *node)
 {
     struct log_event event = {.kind = LOG_SNAPSHOT_BEGIN};
+    uint64_t before_index = node->snapshot_index, before_term = node->snapshot_term;
 
     if (node->snapshot_running || node->failed ||
         log_bytes_since_snapshot(node->log) < node->config.snapshot_bytes)
@@ -74,7 +75,12 @@ void node_snapshot_if_due(struct node *node)
     node->snapshot_begun = false;
     node->snapshot_index = event.snapshot.index;
     node->snapshot_term = event.snapshot.term;
-    (void)node_log(node, &event);
+    /* The log may be busy with the last one still: Raft must hear of that when it is done, or it goes on to send one
+     * that is gone. */
+    if (node_log(node, &event)) {
+        node->snapshot_index = before_index;
+        node->snapshot_term = before_term;
+    }
 }
 
 static void snapshot_done(struct node *node, uint64_t index)
