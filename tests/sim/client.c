@@ -234,9 +234,10 @@ static void not_reached(struct sim *sim, const struct sim_event *event)
 /* Most know who leads; after healing all of them. */
 static struct as_env *node_to_ask(struct sim *sim)
 {
+    bool asks_leader = !sim_percent(sim, sim->plan.wander);
     struct node_info info;
 
-    for (uint32_t i = 0; i < sim->plan.nodes && (sim->healed || sim_percent(sim, 75)); i++) {
+    for (uint32_t i = 0; i < sim->plan.nodes && (sim->healed || asks_leader); i++) {
         if (!proc_alive(&sim->procs[i]))
             continue;
         node_info(sim->procs[i].node, &info);

@@ -70,6 +70,8 @@ void sim_plan_draw(struct sim *sim)
     draw_faults(sim, plan);
     draw_settings(sim, plan);
     plan->duration = sim_between(sim, 2 * AS_SECOND, 25 * AS_SECOND);
+    plan->restart = magnitude(sim, 20 * AS_MS, 9);
+    plan->wander = (uint32_t)sim_below(sim, 80);
     plan->think = magnitude(sim, 20 * AS_MS, 5);
     plan->net_max = magnitude(sim, 100 * AS_US, 8);
     plan->turn_max = magnitude(sim, 5 * AS_US, 8);

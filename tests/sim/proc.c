@@ -157,8 +157,8 @@ void proc_crash(struct as_env *env, bool power)
         observe_agent_died(env);
         agent_proc_stop(env);
     }
-    sim_at(sim, sim->now + sim_latency(sim, sim->healed ? 500 * AS_MS : 6 * AS_SECOND), NULL, boots,
-           env, env->life, 0);
+    sim_at(sim, sim->now + sim_latency(sim, sim->healed ? 500 * AS_MS : sim->plan.restart), NULL,
+           boots, env, env->life, 0);
 }
 
 /* --- The door --- */

@@ -79,6 +79,8 @@ void rule_r1_commit_sent(struct sim_branch *branch, const struct as_wire_decisio
                                             sizeof decision->identity) == 0),
               "COMMIT of %s (%llu.%llu/%u) names another xid or identity than its vote",
               BRANCH_ARGS(branch));
+    if (!branch->attempt->told)
+        branch->attempt->told_at = sim->now;
     branch->commit_told = branch->attempt->told = true;
 }
 

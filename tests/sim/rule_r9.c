@@ -21,6 +21,18 @@ static bool known_commit(const struct sim *sim, const struct sim_txn *txn)
            (sim->plan.nodes == 1 || txn->committed->told);
 }
 
+/* A GET is linearizable: what was told before it was asked is seen, whoever answers. Others may be answered by a leader
+ * that was deposed and does not know yet. */
+static bool must_know(const struct sim_request *request)
+{
+    const struct sim *sim = request->node->sim;
+    const struct sim_txn *txn = request->txn;
+
+    return known_commit(sim, txn) &&
+           (rule_raft_newest(request->node) ||
+            (request->get && txn->committed->told && txn->committed->told_at < request->sent_at));
+}
+
 void rule_r9_begins(struct as_env *env, struct sim_attempt *attempt)
 {
     if (!rule_raft_newest(env))
@@ -44,16 +56,13 @@ static void reply_refused(struct sim *sim, struct sim_request *request, enum as_
     const struct sim_txn *txn = request->txn;
 
     sim->counts.refused++;
-    if (!rule_raft_newest(request->node))
-        return; /* deposed, and does not know yet */
     if (refusal == AS_REFUSAL_NOT_FOUND)
-        SIM_CHECK(sim, "R9", !known_commit(sim, txn), "%s has committed, and is not found",
-                  txn->id);
+        SIM_CHECK(sim, "R9", !must_know(request), "%s has committed, and is not found", txn->id);
     if (refusal == AS_REFUSAL_ID_REUSED)
         SIM_CHECK(sim, "R9", other_body_known(sim, request),
                   "%s is refused as reused, and there is no other body", txn->id);
     if (refusal == AS_REFUSAL_ID_EXPIRED)
-        SIM_CHECK(sim, "R9", !known_commit(sim, txn), "%s has committed, and has expired", txn->id);
+        SIM_CHECK(sim, "R9", !must_know(request), "%s has committed, and has expired", txn->id);
 }
 
 static void reply_committed(struct sim *sim, struct sim_request *request,
@@ -67,6 +76,8 @@ static void reply_committed(struct sim *sim, struct sim_request *request,
     SIM_CHECK(sim, "R9", !known_commit(sim, txn) || txn->committed == attempt,
               "%s (%llu.%llu) is answered as committed, and another attempt has",
               ATTEMPT_ARGS(attempt));
+    if (!attempt->told)
+        attempt->told_at = sim->now;
     attempt->told = true;
     txn->committed_said = attempt->committed_said = true;
     txn->said_at = sim->now;
@@ -77,8 +88,8 @@ static void reply_aborted(struct sim *sim, struct sim_request *request,
 {
     struct sim_attempt *attempt = attempt_of(sim, view->attempt);
 
-    SIM_CHECK(sim, "R9", !known_commit(sim, request->txn) || !rule_raft_newest(request->node),
-              "%s has committed, and is answered as aborted", request->txn->id);
+    SIM_CHECK(sim, "R9", !must_know(request), "%s has committed, and is answered as aborted",
+              request->txn->id);
     if (!attempt)
         return; /* nothing of it was dispatched */
     SIM_CHECK(
@@ -105,8 +116,8 @@ void rule_r9_reply(struct sim_request *request, const struct as_reply *reply)
     else if (view->state == AS_TXN_ABORTED)
         reply_aborted(sim, request, view);
     else
-        SIM_CHECK(sim, "R9", !known_commit(sim, request->txn) || !rule_raft_newest(request->node),
-                  "%s has committed, and is answered as undecided", request->txn->id);
+        SIM_CHECK(sim, "R9", !must_know(request), "%s has committed, and is answered as undecided",
+                  request->txn->id);
     if (!request->settled || !known_commit(sim, request->txn))
         return;
     rule_r7_settled(request->txn->committed, view);

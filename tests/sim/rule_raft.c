@@ -147,6 +147,11 @@ void rule_raft_reopened(struct as_env *env, uint64_t snapshot_index)
                   "%s has lost the committed entry %llu in a restart", env->name,
                   (unsigned long long)i);
     }
+    /* Opening has made durable what a write that was under way had left. */
+    for (uint64_t i = log->last; i > oracle->committed_last; i--) {
+        if (log->entries[i].term)
+            try_commit(env->sim, env, i);
+    }
 }
 
 /* Its NOOP is committed, and nobody else leads that term. */

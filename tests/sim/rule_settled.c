@@ -18,6 +18,7 @@ static const char *leader_unsettled(const struct as_env *env)
 
 static const char *nodes_unsettled(const struct sim *sim)
 {
+    static char why[160];
     const struct as_env *leader = NULL;
     struct node_info info;
     uint64_t last;
@@ -37,8 +38,14 @@ static const char *nodes_unsettled(const struct sim *sim)
     last = info.last_index;
     for (uint32_t i = 0; i < sim->plan.nodes; i++) {
         node_info(sim->procs[i].node, &info);
-        if (info.applied_index != last || info.last_index != last || info.persisted_index != last)
-            return "a node has not applied what the leader has";
+        if (info.applied_index != last || info.last_index != last || info.persisted_index != last) {
+            snprintf(why, sizeof why,
+                     "%s has applied %llu of %llu (persisted %llu); the leader has %llu",
+                     sim->procs[i].name, (unsigned long long)info.applied_index,
+                     (unsigned long long)info.last_index, (unsigned long long)info.persisted_index,
+                     (unsigned long long)last);
+            return why;
+        }
     }
     return leader_unsettled(leader);
 }

@@ -87,6 +87,8 @@ struct sim_plan {
     uint32_t permille;  /* how often a fault strikes where it may */
     as_time misfortune; /* mean time between two faults that come by themselves */
     as_time duration;   /* of the time of faults */
+    as_time restart;    /* how long a process stays dead, at most */
+    uint32_t wander;    /* percent of requests that go to any node, not to the leader */
     as_time think;      /* mean pause of a client */
     as_time net_max, turn_max, write_max, sync_max, query_max; /* latencies */
     bool in_place; /* the node syncs in place where it may (architecture.md) */
@@ -182,9 +184,10 @@ struct sim_attempt {
     as_time begun_at;
     uint32_t branch_count;
     struct sim_branch branches[SIM_BRANCHES_MAX];
-    bool proposed;       /* COMMIT is being written */
-    bool durable;        /* COMMIT is durable at a majority: the decision is commit (R1) */
-    bool told;           /* and some leader has said so */
+    bool proposed; /* COMMIT is being written */
+    bool durable;  /* COMMIT is durable at a majority: the decision is commit (R1) */
+    bool told;     /* and some leader has said so */
+    as_time told_at;
     bool aborted_said;   /* to a client or an agent */
     bool committed_said; /* to a client */
 };
