@@ -9,8 +9,8 @@
  *
  * Fault model: any system call may fail or be cut short. Full disk, quota and file size limit are
  * NOSPACE, a missing file NOTFOUND, anything else IO. Nothing is retried but interrupted calls and
- * short writes. A crash leaves at most "<name>.creating" files behind, which the next disk_open
- * removes.
+ * short writes. A crash leaves at most "<name>.creating" and "<name>.removing" files behind, which
+ * the next disk_open removes.
  */
 #ifndef ASSENT_UV_DISK_H
 #define ASSENT_UV_DISK_H

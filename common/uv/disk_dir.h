@@ -41,7 +41,7 @@ as_err disk_dir_list(struct disk_dir *dir,
                      void *each_ctx) AS_MUSTCHECK;
 as_err disk_dir_read(struct disk_dir *dir, const char *name, uint64_t offset, void *ret_data,
                      size_t len, size_t *ret_len) AS_MUSTCHECK;
-/* Removes what a crash left of a CREATE. */
+/* Removes what a crash left of a CREATE or REMOVE. */
 as_err disk_dir_sweep(struct disk_dir *dir) AS_MUSTCHECK;
 
 as_err disk_err_of(int error);

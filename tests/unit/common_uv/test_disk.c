@@ -225,6 +225,7 @@ static void our_own_files_are_not_listed(void **state)
     struct listing listing = {0};
 
     touch(rig, "00.log.creating");
+    touch(rig, "01.snap.removing");
     touch(rig, "stranger");
     snprintf(path, sizeof(path), "%s/lost+found", rig->path);
     assert_int_equal(mkdir(path, 0700), 0);
@@ -243,6 +244,8 @@ static void our_own_files_are_not_listed(void **state)
     disk_close(rig->disk);
     assert_int_equal(disk_open(&rig->disk, rig->path, DISK_WRITE, error), AS_OK);
     rig->door = disk_door(rig->disk);
+    assert_int_equal(access(path, F_OK), -1);
+    snprintf(path, sizeof(path), "%s/01.snap.removing", rig->path);
     assert_int_equal(access(path, F_OK), -1);
     assert_string_equal(list(rig).names, "stranger ");
 }
@@ -359,6 +362,23 @@ static void failures_are_reported(void **state)
     wait_done(rig, 4);
     for (uint64_t ticket = 1; ticket <= 4; ticket++)
         assert_int_equal(done_err(rig, ticket), AS_ERR_NOTFOUND);
+}
+
+/* Nothing of it is left, not even under the name it has meanwhile; and again, there is nothing. */
+static void a_large_file_is_removed(void **state)
+{
+    struct rig *rig = *state;
+    struct as_disk *door = &rig->door;
+    char path[160];
+
+    for (uint64_t size = 0; size <= 20u << 20; size += 5u << 20) {
+        assert_int_equal(door->create(door->ctx, "a", size), AS_OK);
+        assert_int_equal(door->remove(door->ctx, "a"), AS_OK);
+        assert_int_equal(door->remove(door->ctx, "a"), AS_OK);
+        assert_int_equal(list(rig).count, 0);
+        snprintf(path, sizeof(path), "%s/a.removing", rig->path);
+        assert_int_equal(access(path, F_OK), -1);
+    }
 }
 
 /* Exactly what was asked for: a file that has less cannot be what the reader takes it for. */
@@ -604,6 +624,7 @@ int main(void)
         RIGGED(a_directory_is_made_for_its_owner_only),
         RIGGED(each_operation_is_carried_out),
         RIGGED(failures_are_reported),
+        RIGGED(a_large_file_is_removed),
         RIGGED(a_read_is_whole_or_fails),
         RIGGED(a_recycled_segment_keeps_its_contents),
         RIGGED(creating_a_segment_delays_no_write),
