@@ -689,6 +689,23 @@ static void a_request_is_passed_on_to_the_leader(void **state)
     assert_int_equal(other->answer_err, AS_ERR_CLOSED); /* carried out or not, nobody knows */
 }
 
+/* Its link is given up after five seconds only; the client need not wait for that. */
+static void a_request_passed_on_to_a_silent_leader_ends_with_the_next(void **state)
+{
+    struct as_env *first, *other;
+
+    (void)state;
+    three_nodes(0);
+    first = leader_after(AS_SECOND);
+    other = follower();
+    assert_true(node_forward(other->node, CLIENT, text("please")));
+    settle();
+    first->cut = true;
+    assert_int_equal(other->answer_err, AS_OK);
+    assert_ptr_not_equal(leader_after(2 * AS_SECOND), first);
+    assert_int_equal(other->answer_err, AS_ERR_CLOSED);
+}
+
 static void a_node_joins_and_another_is_removed(void **state)
 {
     struct as_env *first, *fourth = &world.nodes[3], *gone;
@@ -770,6 +787,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_linearizable_read_needs_a_majority, setup, teardown),
         cmocka_unit_test_setup_teardown(a_session_read_waits_for_its_index, setup, teardown),
         cmocka_unit_test_setup_teardown(a_request_is_passed_on_to_the_leader, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_request_passed_on_to_a_silent_leader_ends_with_the_next,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_node_joins_and_another_is_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(leadership_is_handed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(a_node_that_lags_far_behind_gets_the_snapshot, setup,
