@@ -546,6 +546,30 @@ static void test_list(void **state)
     fake_close(&fake);
 }
 
+/* Escapes are read in paths and queries; "+" is a space in a query only (WHATWG URL, forms). */
+static void test_escapes(void **state)
+{
+    struct reply reply;
+    struct fake fake;
+
+    (void)state;
+    fake_open(&fake, NULL);
+    reply = ask(&fake, "GET", "/v1/%74ransactions/a%2dB%3A9?wait%5Fms=%317", NULL);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(fake.node.id, "a-B:9");
+    assert_int_equal(fake.node.wait_ms, 17);
+    free(reply.body);
+    reply = ask(&fake, "GET", "/v1/transactions/x?a+b%2Bc=1", NULL);
+    assert_int_equal(reply.status, 400);
+    assert_non_null(strstr(reply.body, "a b+c"));
+    free(reply.body);
+    reply = ask(&fake, "GET", "/v1/transactions/a+b", NULL);
+    assert_int_equal(reply.status, 400);
+    assert_non_null(strstr(reply.body, "bad_id"));
+    free(reply.body);
+    fake_close(&fake);
+}
+
 static void test_views(void **state)
 {
     struct reply reply;
@@ -925,31 +949,19 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_committed),
-        cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_aborted),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_made_id),
-        cmocka_unit_test(test_later),
-        cmocka_unit_test(test_pipelined),
-        cmocka_unit_test(test_piecemeal),
-        cmocka_unit_test(test_huge),
-        cmocka_unit_test(test_large_results),
-        cmocka_unit_test(test_broken_results),
-        cmocka_unit_test(test_client_leaves),
-        cmocka_unit_test(test_slow_client),
-        cmocka_unit_test(test_connection_limit),
-        cmocka_unit_test(test_acknowledge),
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_views),
-        cmocka_unit_test(test_health),
-        cmocka_unit_test(test_openapi),
-        cmocka_unit_test(test_openapi_routes),
-        cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_free_while_waiting),
-        cmocka_unit_test(test_listen_errors),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_committed),      cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_aborted),        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_made_id),        cmocka_unit_test(test_later),
+        cmocka_unit_test(test_pipelined),      cmocka_unit_test(test_piecemeal),
+        cmocka_unit_test(test_huge),           cmocka_unit_test(test_large_results),
+        cmocka_unit_test(test_broken_results), cmocka_unit_test(test_client_leaves),
+        cmocka_unit_test(test_slow_client),    cmocka_unit_test(test_connection_limit),
+        cmocka_unit_test(test_acknowledge),    cmocka_unit_test(test_list),
+        cmocka_unit_test(test_views),          cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_health),         cmocka_unit_test(test_openapi),
+        cmocka_unit_test(test_openapi_routes), cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_drain),          cmocka_unit_test(test_free_while_waiting),
+        cmocka_unit_test(test_listen_errors),  cmocka_unit_test(test_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -568,6 +568,9 @@ static void test_bytes(void **state)
     for (size_t cut = 0; cut < buf.len; cut++)
         assert_int_equal(forward_request_take((struct as_bytes){buf.data, cut}, &request_again),
                          AS_ERR_MALFORMED);
+    buf.data[0]++;
+    assert_int_equal(forward_request_take(as_buf_bytes(&buf), &request_again), AS_ERR_MALFORMED);
+    buf.data[0]--;
     buf.data[1] = FORWARD_METHOD_COUNT;
     assert_int_equal(forward_request_take(as_buf_bytes(&buf), &request_again), AS_ERR_MALFORMED);
     buf.data[1] = FORWARD_GET;
