@@ -9,7 +9,9 @@ chmod 755 "$dir" # the servers' user must pass
 trap 'kill "$sandbox" 2>/dev/null || true; wait "$sandbox" 2>/dev/null || true; rm -rf "$dir"' EXIT INT TERM
 
 mkfifo "$dir/ready"
-"$bin/assent" sandbox --dir "$dir/sandbox" --json --accounts 1000 \
+# Valgrind makes everything fifty times slower, so a leader is given more time to be heard.
+"$bin/assent" sandbox --dir "$dir/sandbox" --json --accounts 1000 --nodes 3 \
+    --set cluster.heartbeat_ms=200 --set cluster.election_min_ms=2000 --set cluster.election_max_ms=4000 \
     --wrap "valgrind -q --leak-check=full --show-leak-kinds=definite,indirect,possible --error-exitcode=99 --log-file=$dir/valgrind.%p" \
     >"$dir/ready" 2>"$dir/output" &
 sandbox=$!
