@@ -56,13 +56,26 @@ static void snapshot_next(struct node *node)
     (void)node_log(node, &event);
 }
 
+/* A newer snapshot makes a follower that is being sent one begin anew: it is waited for, but not for
+ * ever. */
+static bool is_due(const struct node *node)
+{
+    uint64_t bytes = log_bytes_since_snapshot(node->log);
+    struct raft_status raft;
+
+    if (bytes < node->config.snapshot_bytes ||
+        txn_applied_index(node->txn) <= log_snapshot_index(node->log))
+        return false;
+    raft_look(node->raft, &raft);
+    return raft.sending == 0 || bytes >= 2 * node->config.snapshot_bytes;
+}
+
 void node_snapshot_if_due(struct node *node)
 {
     struct log_event event = {.kind = LOG_SNAPSHOT_BEGIN};
     uint64_t before_index = node->snapshot_index, before_term = node->snapshot_term;
 
-    if (node->snapshot_running || node->failed ||
-        log_bytes_since_snapshot(node->log) < node->config.snapshot_bytes)
+    if (node->snapshot_running || node->failed || !is_due(node))
         return;
     if (txn_snapshot_begin(node->txn, &event.snapshot.index, &event.snapshot.term))
         return;
@@ -261,8 +274,10 @@ static void received_installed(struct node *node, uint64_t index)
     struct raft_event event = {.kind = RAFT_SNAPSHOT_INSTALLED,
                                .snapshot = {index, node->received.term}};
 
-    if (!node->received.txn || index != node->received.index)
+    if (!node->received.txn || index != node->received.index) {
+        node_fail(node, "the log has installed a snapshot that the table does not have");
         return;
+    }
     if (node->snapshot_running)
         node_snapshot_stop(node);
     txn_free(node->txn);
