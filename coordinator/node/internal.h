@@ -121,6 +121,7 @@ struct node {
 
     bool snapshot_running;
     uint64_t snapshot_index, snapshot_term;
+    as_time snapshot_at; /* not before: the last one was given up */
     bool snapshot_begun; /* its first chunk, which is the node's own, has been given */
     struct as_buf snapshot_chunk;
     struct raft_members replayed_members; /* of the snapshot being replayed; count 0: none yet */

@@ -237,6 +237,16 @@ void node_on_disk_done(struct node *node, uint64_t ticket, as_err err)
     node_settle(node);
 }
 
+/* A node whose disk is full could not write what a leader must: it does not stand for election, whose
+ * votes would take the little room that is left. A lone node has nobody to leave it to. */
+static as_time raft_due(const struct node *node)
+{
+    bool stands =
+        !node->disk_full || node->role == RAFT_LEADER || raft_members(node->raft)->count <= 1;
+
+    return stands ? raft_deadline(node->raft) : AS_NEVER;
+}
+
 void node_on_timer(struct node *node)
 {
     as_time now = node->ops->now(node->env);
@@ -244,7 +254,7 @@ void node_on_timer(struct node *node)
     if (node->failed)
         return;
     node->timer_at = AS_NEVER; /* it has fired: turn_end arms it anew */
-    if (raft_deadline(node->raft) <= now)
+    if (raft_due(node) <= now)
         (void)node_raft(node, &(struct raft_event){.kind = RAFT_TIMER});
     if (!node->failed && txn_deadline(node->txn) <= now)
         node_txn(node, &(struct txn_event){.kind = TXN_TIMER});
@@ -276,7 +286,7 @@ void node_turn_end(struct node *node)
     if (node->failed)
         return;
     at = earliest(node->ping_at, earliest(txn_deadline(node->txn), log_deadline(node->log)));
-    at = earliest(at, earliest(raft_deadline(node->raft), node_readers_deadline(node)));
+    at = earliest(at, earliest(raft_due(node), node_readers_deadline(node)));
     at = earliest(at, node_links_tend(node));
     if (at != node->timer_at) {
         node->timer_at = at;

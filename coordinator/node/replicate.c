@@ -148,6 +148,7 @@ static void append_entries(struct node *node, uint64_t write, uint64_t first, ui
         if (err == AS_ERR_NOSPACE || err == AS_ERR_NOMEM) {
             node->write_refused = write + i;
             node->write_err = err;
+            node->disk_full |= err == AS_ERR_NOSPACE;
             return;
         }
         if (err || effects.written_seq != write + i) {

@@ -10,6 +10,7 @@
 #include "coordinator/node/internal.h"
 
 #define SNAPSHOT_CHUNK_BYTES (64u << 10)
+#define SNAPSHOT_RETRY AS_SECOND
 
 /* --- Taken here --- */
 
@@ -75,7 +76,8 @@ void node_snapshot_if_due(struct node *node)
     struct log_event event = {.kind = LOG_SNAPSHOT_BEGIN};
     uint64_t before_index = node->snapshot_index, before_term = node->snapshot_term;
 
-    if (node->snapshot_running || node->failed || !is_due(node))
+    if (node->snapshot_running || node->failed || node->ops->now(node->env) < node->snapshot_at ||
+        !is_due(node))
         return;
     if (txn_snapshot_begin(node->txn, &event.snapshot.index, &event.snapshot.term))
         return;
@@ -91,9 +93,17 @@ void node_snapshot_if_due(struct node *node)
     /* The log may be busy with the last one still: Raft must hear of that when it is done, or it goes on to send one
      * that is gone. */
     if (node_log(node, &event)) {
+        node->snapshot_at = node->ops->now(node->env) + SNAPSHOT_RETRY;
         node->snapshot_index = before_index;
         node->snapshot_term = before_term;
     }
+}
+
+/* For want of space. */
+static void snapshot_given_up(struct node *node)
+{
+    node_snapshot_stop(node);
+    node->snapshot_at = node->ops->now(node->env) + SNAPSHOT_RETRY;
 }
 
 static void snapshot_done(struct node *node, uint64_t index)
@@ -296,7 +306,7 @@ void node_snapshot_effects(struct node *node, const struct log_effects *effects)
     if (said.chunk.index && node->chunk_reading)
         chunk_answer(node, &said.chunk);
     if (said.snapshot_given_up && node->snapshot_running)
-        node_snapshot_stop(node); /* for want of space: the next one comes when more is logged */
+        snapshot_given_up(node);
     else if (said.snapshot_wants_chunk && node->snapshot_running)
         snapshot_next(node);
     if (said.snapshot_done)
