@@ -434,10 +434,32 @@ static bool nothing_prepared(void *ctx)
     return true;
 }
 
+/* What is prepared, since when, for the one who looks for the reason. */
+static void print_prepared(const struct sandbox *sandbox, int database)
+{
+    PGconn *db = try_connect(sandbox, database);
+    PGresult *result = PQexec(db, "SELECT gid, now() - prepared FROM pg_prepared_xacts");
+
+    for (int i = 0; i < PQntuples(result); i++)
+        print_message("prepared in %s: %s, for %s\n", sandbox->participant[database],
+                      PQgetvalue(result, i, 0), PQgetvalue(result, i, 1));
+    PQclear(result);
+    PQfinish(db);
+}
+
 void wait_nothing_prepared(const struct sandbox *sandbox, int64_t deadline_ms)
 {
-    wait_for("no prepared transaction anywhere", nothing_prepared, (void *)(uintptr_t)sandbox,
-             deadline_ms);
+    int64_t until = now_ms() + deadline_ms;
+
+    while (!nothing_prepared((void *)(uintptr_t)sandbox)) {
+        if (now_ms() >= until) {
+            for (int i = 0; i < sandbox->database_count; i++)
+                print_prepared(sandbox, i);
+            sandbox_print_logs(sandbox);
+            fail_msg("something is prepared still after %lld ms", (long long)deadline_ms);
+        }
+        poll(NULL, 0, 20);
+    }
 }
 
 /* --- Money --- */
