@@ -204,6 +204,9 @@ as_err log_step(struct log *log, const struct log_event *event,
                 struct log_effects *ret_effects) AS_MUSTCHECK;
 as_time log_deadline(const struct log *log);
 
+/* A VOTE and a TRUNCATE would both be taken now. Raft cannot go on without them, so while this is
+ * false it must be given nothing that they may come of. */
+bool log_has_state_room(const struct log *log);
 uint64_t log_last_index(const struct log *log);
 uint64_t log_persisted_index(const struct log *log);
 uint64_t log_snapshot_index(const struct log *log); /* of the newest; 0: none */

@@ -48,6 +48,11 @@ bool log_has_room(const struct log *log, uint64_t total, enum log_need need)
     return !log->starved || room_left(log) >= (int64_t)total + kept[need];
 }
 
+bool log_has_state_room(const struct log *log)
+{
+    return log_has_room(log, 2 * LOG_RECORD_HEADER, LOG_NEED_STATE);
+}
+
 void log_update_full(struct log *log)
 {
     bool full = log->starved && room_left(log) < reserve_bytes(log) + FULL_MARGIN_BYTES;

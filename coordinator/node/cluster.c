@@ -64,6 +64,9 @@ static const char *on_raft(struct node *node, const struct node_session *session
 
     if (raft_message_take(bytes, &message))
         return "a malformed message of Raft";
+    /* A vote or a truncation may come of it: as if it had been lost on the way, until there is room. */
+    if (!log_has_state_room(node->log))
+        return NULL;
     (void)node_raft(node, &event);
     return NULL;
 }

@@ -238,13 +238,15 @@ void node_on_disk_done(struct node *node, uint64_t ticket, as_err err)
 }
 
 /* A node whose disk is full could not write what a leader must: it does not stand for election, whose
- * votes would take the little room that is left. A lone node has nobody to leave it to. */
+ * votes would take the little room that is left. A lone node has nobody to leave it to, and stands as
+ * long as the log can take its vote. A leader's timer makes it write nothing. */
 static as_time raft_due(const struct node *node)
 {
-    bool stands =
-        !node->disk_full || node->role == RAFT_LEADER || raft_members(node->raft)->count <= 1;
+    bool stands = !node->disk_full || raft_members(node->raft)->count <= 1;
 
-    return stands ? raft_deadline(node->raft) : AS_NEVER;
+    if (node->role != RAFT_LEADER && !(stands && log_has_state_room(node->log)))
+        return AS_NEVER;
+    return raft_deadline(node->raft);
 }
 
 void node_on_timer(struct node *node)

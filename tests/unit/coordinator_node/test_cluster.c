@@ -763,6 +763,42 @@ static void a_node_that_lags_far_behind_gets_the_snapshot(void **state)
     assert_true(knows(&world.nodes[3], "more"));
 }
 
+/* Elections, each with a vote to be written, do not end a node whose log has no room for one more. */
+static void a_full_disk_takes_votes_until_there_is_no_room(void **state)
+{
+    struct as_env *first;
+    char id[32];
+
+    (void)state;
+    three_nodes(0);
+    first = leader_after(AS_SECOND);
+    if (first->number != 3)
+        assert_int_equal(node_transfer(first->node, 3), RAFT_REFUSED_NONE);
+    assert_int_equal(leader_after(AS_SECOND)->number, 3);
+    for (int i = 0; i < 2; i++)
+        world.nodes[i].disk.space = fake_used(&world.nodes[i].disk);
+    for (int i = 0; i < 2000 && (first = leader()) != NULL; i++) {
+        snprintf(id, sizeof(id), "many-%d", i);
+        submit(first, id);
+        advance(20 * AS_MS);
+        if (first->refused)
+            break;
+    }
+    for (int i = 0; i < 300; i++) { /* the third loses its majority and asks for votes again */
+        world.nodes[2].cut = true;
+        advance(400 * AS_MS);
+        world.nodes[2].cut = false;
+        advance(600 * AS_MS);
+    }
+    for (int i = 0; i < 2; i++)
+        world.nodes[i].disk.space = 0;
+    first = leader_after(5 * AS_SECOND);
+    commit(first, "more");
+    advance(AS_SECOND);
+    for (int i = 0; i < 2; i++)
+        assert_true(knows(&world.nodes[i], "more"));
+}
+
 static void leadership_is_handed_over(void **state)
 {
     struct as_env *first, *next;
@@ -791,6 +827,8 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_node_joins_and_another_is_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(leadership_is_handed_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_full_disk_takes_votes_until_there_is_no_room, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_node_that_lags_far_behind_gets_the_snapshot, setup,
                                         teardown),
     };
