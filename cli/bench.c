@@ -22,7 +22,8 @@ struct bench {
     char api[SANDBOX_NODES_MAX * 64];
     char dsn[2][256];
     uint64_t clients, seconds, warmup, rounds, accounts, nodes, tries;
-    bool as_json, bare, compare, null, idle, all, cluster, agents;
+    bool as_json, bare, compare, null, idle, all, cluster, log, restart, agents;
+    struct bench_table table;
     const char *use_api, *use_dir;
     cJSON *raw; /* every run's figures, as they come */
 };
@@ -113,13 +114,6 @@ static bool use_running(struct bench *bench)
 
 /* --- One run --- */
 
-static bool run_has_ended(void *ctx)
-{
-    struct bench_run *run = ctx;
-
-    return atomic_load(&run->ended);
-}
-
 /* Every run starts alike: pages flushed, dead rows gone. */
 static bool settle(struct bench *bench)
 {
@@ -147,26 +141,10 @@ static bool run_once(struct bench *bench, const char *what, uint64_t clients, co
                             .warmup = bench->warmup,
                             .api = bench->api,
                             .dsn = {bench->dsn[0], bench->dsn[1]}};
-    uv_thread_t thread;
-    enum loop_end end;
 
-    if (!settle(bench) || getrandom(&run.seed, sizeof(run.seed), 0) != sizeof(run.seed))
+    if (!settle(bench) || getrandom(&run.seed, sizeof(run.seed), 0) != sizeof(run.seed) ||
+        !bench_carry_out(&bench->loop, &run, work, what, round, ret_figures))
         return false;
-    if (uv_thread_create(&thread, work, &run)) {
-        complain("bench: cannot start a thread");
-        return false;
-    }
-    /* The load thread does not share this core's time with us: we look ten times a second. */
-    end = loop_wait(&bench->loop, run_has_ended, &run,
-                    (bench->seconds + bench->warmup + 120) * 1000, 100);
-    atomic_store(&run.stop, true);
-    (void)uv_thread_join(&thread);
-    bench_figures(what, &run, ret_figures);
-    if (run.failed || end != LOOP_MET) {
-        complain("bench: %s", end == LOOP_INTERRUPTED ? "interrupted" : "the run failed");
-        return false;
-    }
-    bench_figures_line(ret_figures, round);
     cJSON_AddItemToArray(bench->raw, bench_figures_json(ret_figures));
     return true;
 }
@@ -366,7 +344,8 @@ static bool bench_cluster(struct bench *bench, cJSON *result)
            compare_throughput(bench, key, result) &&
            bench_failover(&bench->sandbox, bench->tries, result);
     sandbox_close(bench);
-    return well;
+    return well && bench_log(&bench->loop, bench->seconds, bench->warmup, result) &&
+           bench_restart(&bench->loop, &bench->table, bench->seconds, bench->warmup, result);
 }
 
 static bool bench_one(struct bench *bench, cJSON *result)
@@ -394,20 +373,21 @@ static bool bench_one(struct bench *bench, cJSON *result)
 
 static bool choice_is_clear(const struct bench *bench)
 {
-    int modes =
-        bench->bare + bench->compare + bench->null + bench->idle + bench->all + bench->cluster;
+    int modes = bench->bare + bench->compare + bench->null + bench->idle + bench->all +
+                bench->cluster + bench->log + bench->restart;
     bool elsewhere = bench->use_api || bench->use_dir;
 
     if (modes > 1)
-        complain("bench: only one of --bare, --compare, --null, --idle, --all, --cluster");
+        complain("bench: only one of --bare, --compare, --null, --idle, --all, --cluster, --log, "
+                 "--restart");
     else if (bench->use_api && bench->use_dir)
         complain("bench: --api or --dir, not both");
     else if (bench->use_api && (bench->bare || bench->compare))
         complain("bench: --bare and --compare need the databases: --dir");
     else if (elsewhere && (bench->agents || bench->nodes > 1))
         complain("bench: --agents and --nodes are for a sandbox of its own");
-    else if (elsewhere && (bench->null || bench->idle || bench->all || bench->cluster))
-        complain("bench: --null, --idle, --all and --cluster make their own sandbox");
+    else if (elsewhere && modes > 0 && !bench->bare && !bench->compare)
+        complain("bench: only --bare and --compare can be of a running sandbox");
     else
         return true;
     return false;
@@ -424,7 +404,11 @@ static const char about[] =
     "  --idle     memory of a coordinator that has served nothing\n"
     "  --all      idle, compare with and without agents, null: docs/performance.md\n"
     "  --cluster  with three nodes: throughput at 32 clients as in --compare, and how long it is\n"
-    "             from the leader's death, or silence, to the next commit\n\n"
+    "             from the leader's death, or silence, to the next commit; and --log, --restart\n"
+    "  --log      the replicated log alone, three nodes and one: one decision at a time as a\n"
+    "             multiple of a bare 4 KiB overwrite and sync; decisions/s with 256 in flight\n"
+    "  --restart  a node with a million outcomes: from its start until it is ready; and the\n"
+    "             longest request while it writes a snapshot\n\n"
     "The coordinator serves the databases itself, or agents do (--agents).";
 
 static int bench_main(struct bench *bench)
@@ -437,7 +421,10 @@ static int bench_main(struct bench *bench)
     bench->raw = cJSON_CreateArray();
     well = bench->all       ? bench_all(bench, result)
            : bench->cluster ? bench_cluster(bench, result)
-                            : bench_one(bench, result);
+           : bench->log     ? bench_log(&bench->loop, bench->seconds, bench->warmup, result)
+           : bench->restart
+               ? bench_restart(&bench->loop, &bench->table, bench->seconds, bench->warmup, result)
+               : bench_one(bench, result);
     cJSON_AddItemToObject(result, "raw", bench->raw);
     if (well) {
         char *text = bench->as_json ? cJSON_PrintUnformatted(result) : cJSON_Print(result);
@@ -452,8 +439,13 @@ static int bench_main(struct bench *bench)
 
 int cmd_bench(int argc, char **argv)
 {
-    static struct bench bench = {
-        .seconds = 5, .warmup = 2, .rounds = 5, .accounts = 100000, .nodes = 1, .tries = 50};
+    static struct bench bench = {.seconds = 5,
+                                 .warmup = 2,
+                                 .rounds = 5,
+                                 .accounts = 100000,
+                                 .nodes = 1,
+                                 .tries = 50,
+                                 .table = {1000000, 100000}};
     const struct option table[] = {
         {OPTION_FLAG, "bare", NULL, "see above", &bench.bare, 0, 0},
         {OPTION_FLAG, "compare", NULL, "see above", &bench.compare, 0, 0},
@@ -461,6 +453,12 @@ int cmd_bench(int argc, char **argv)
         {OPTION_FLAG, "idle", NULL, "see above", &bench.idle, 0, 0},
         {OPTION_FLAG, "all", NULL, "see above", &bench.all, 0, 0},
         {OPTION_FLAG, "cluster", NULL, "see above", &bench.cluster, 0, 0},
+        {OPTION_FLAG, "log", NULL, "see above", &bench.log, 0, 0},
+        {OPTION_FLAG, "restart", NULL, "see above", &bench.restart, 0, 0},
+        {OPTION_NUMBER, "outcomes", "N", "that the node of --restart keeps (1000000)",
+         &bench.table.finished, 0, 4000000},
+        {OPTION_NUMBER, "unfinished", "N", "transactions of --restart, besides (100000)",
+         &bench.table.unfinished, 0, 1000000},
         {OPTION_NUMBER, "nodes", "N", "coordinator nodes (1; with --cluster 3)", &bench.nodes, 1,
          SANDBOX_NODES_MAX},
         {OPTION_NUMBER, "tries", "N", "so often --cluster kills the leader, and stops it (50)",

@@ -11,7 +11,7 @@
 #include <cjson/cJSON.h>
 #include <stdatomic.h>
 
-#include "cli/cli.h"
+#include "cli/loop.h"
 
 #define BENCH_ROUNDS_MAX 1000 /* and tries of --cluster */
 /* No transfer may ever be refused for want of money. */
@@ -51,6 +51,11 @@ struct bench_run {
 void bench_http_thread(void *run);
 void bench_bare_thread(void *run);
 
+/* Runs it in a thread, while the loop looks after our processes, and prints its line. False:
+ * interrupted, or it was complained about. */
+bool bench_carry_out(struct loop *loop, struct bench_run *run, void (*work)(void *run),
+                     const char *what, const char *round, struct bench_figures *ret_figures);
+
 /* Counted only within the window. */
 void bench_sample(struct bench_samples *samples, as_time begin, as_time end);
 void bench_error(struct bench_samples *samples, as_time at, const char *what);
@@ -66,6 +71,25 @@ struct sandbox;
  * (failover_median_s, failover_max_s), and silent (partition_median_s, partition_max_s). False: it could not be measured, and was complained about.
  */
 bool bench_failover(struct sandbox *sandbox, uint64_t tries, cJSON *result);
+
+/*
+ * The replicated log alone: log_3n_1_sync_ratio, log_3n_256_per_s, log_3n_256_max_ms,
+ * log_1n_sync_ratio. False: complained about.
+ */
+bool bench_log(struct loop *loop, uint64_t seconds, uint64_t warmup, cJSON *result);
+/* Outcomes that a node holds: finished, and committed but not finished. */
+struct bench_table {
+    uint64_t finished, unfinished;
+};
+/* A node with such a table: restart_s, snapshot_max_ms. False: complained about. */
+bool bench_restart(struct loop *loop, const struct bench_table *table, uint64_t seconds,
+                   uint64_t warmup, cJSON *result);
+/* What a sandbox of assent-bench-node has measured, a step each; waits for it. NULL: complained
+ * about. */
+cJSON *bench_steps(struct sandbox *sandbox, uint64_t seconds);
+const cJSON *bench_step(const cJSON *steps, const char *name);
+double bench_number(const cJSON *object, const char *key);
+void bench_add(cJSON *result, const char *key, int decimals, double value);
 
 cJSON *bench_figures_json(const struct bench_figures *figures);
 void bench_figures_line(const struct bench_figures *figures, const char *round);

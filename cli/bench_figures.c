@@ -145,3 +145,33 @@ double bench_median(const double *values, size_t count)
     qsort(sorted, count, sizeof(*sorted), compare_double);
     return count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
 }
+
+static bool run_has_ended(void *ctx)
+{
+    struct bench_run *run = ctx;
+
+    return atomic_load(&run->ended);
+}
+
+/* The load thread does not share this core's time with us: we look ten times a second. */
+bool bench_carry_out(struct loop *loop, struct bench_run *run, void (*work)(void *run),
+                     const char *what, const char *round, struct bench_figures *ret_figures)
+{
+    uv_thread_t thread;
+    enum loop_end end;
+
+    if (uv_thread_create(&thread, work, run)) {
+        complain("bench: cannot start a thread");
+        return false;
+    }
+    end = loop_wait(loop, run_has_ended, run, (run->seconds + run->warmup + 120) * 1000, 100);
+    atomic_store(&run->stop, true);
+    (void)uv_thread_join(&thread);
+    bench_figures(what, run, ret_figures);
+    if (run->failed || end != LOOP_MET) {
+        complain("bench: %s", end == LOOP_INTERRUPTED ? "interrupted" : "the run failed");
+        return false;
+    }
+    bench_figures_line(ret_figures, round);
+    return true;
+}

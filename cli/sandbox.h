@@ -36,6 +36,8 @@ struct sandbox_options {
     uint64_t balance;            /* of each account; 0: BANK_BALANCE_START */
     uint64_t prepared_max;       /* max_prepared_transactions of each server; 0: 200 */
     struct option_list settings; /* of every node: "section.key=value" */
+    const char *node_program;    /* NULL: assentd */
+    struct option_list node_env; /* of every node: "K=V" */
     const char *wrap; /* a command that runs coordinator and agents, as valgrind does; NULL: none */
 };
 

@@ -188,7 +188,9 @@ static bool find_postgres(struct sandbox *sandbox)
 
 bool sandbox_find_programs(struct sandbox *sandbox)
 {
-    static const char *const names[] = {"assentd", "assent-agent"};
+    const char *names[] = {"assentd", "assent-agent",
+                           sandbox->options.node_program ? sandbox->options.node_program
+                                                         : "assentd"};
     ssize_t len = readlink("/proc/self/exe", sandbox->binaries, sizeof(sandbox->binaries) - 1);
     char *slash;
 

@@ -37,8 +37,11 @@ static bool is_alive(void *ctx)
 static bool node_start(struct sandbox *sandbox, struct node *node, bool first,
                        const struct option_list *env)
 {
-    return sandbox_daemon_start(sandbox, &node->process, "assentd", first ? "--bootstrap" : NULL,
-                                env);
+    const struct sandbox_options *options = &sandbox->options;
+
+    return sandbox_daemon_start(sandbox, &node->process,
+                                options->node_program ? options->node_program : "assentd",
+                                first ? "--bootstrap" : NULL, env ? env : &options->node_env);
 }
 
 static bool majority_runs(const struct sandbox *sandbox)
