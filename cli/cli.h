@@ -23,6 +23,7 @@ int cmd_sandbox_status(int argc, char **argv);
 int cmd_sandbox_stop(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_load(int argc, char **argv);
 int cmd_txn_run(int argc, char **argv);
 int cmd_txn_show(int argc, char **argv);
 int cmd_txn_list(int argc, char **argv);

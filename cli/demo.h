@@ -9,18 +9,16 @@
 
 #include "cli/http.h"
 #include "cli/sandbox.h"
+#include "cli/transfer.h"
 
 #define DEMO_CLIENTS 16
 #define DEMO_ACCOUNTS 1000
 
 enum demo_outcome { DEMO_UNKNOWN, DEMO_COMMITTED, DEMO_ABORTED };
 
-/* Side 0 pays, side 1 receives. */
 struct demo_transfer {
     uint8_t outcome; /* as the client was told */
-    uint8_t database[2];
-    uint32_t account[2];
-    uint32_t amount;
+    struct transfer what;
 };
 
 struct demo_poster {

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "assent/rng.h"
 #include "cli/demo.h"
 
 struct load_run {
@@ -36,48 +35,16 @@ static struct demo_transfer *transfer_new(struct load_run *run)
         load->cap = cap;
     }
     transfer = &load->transfers[load->count++];
-    transfer->database[0] = (uint8_t)as_rng_below(&run->rng, load->database_count);
-    transfer->database[1] =
-        (uint8_t)((transfer->database[0] + 1 + as_rng_below(&run->rng, load->database_count - 1)) %
-                  load->database_count);
-    for (int i = 0; i < 2; i++)
-        transfer->account[i] = 1 + (uint32_t)as_rng_below(&run->rng, DEMO_ACCOUNTS);
-    transfer->amount = 1 + (uint32_t)as_rng_below(&run->rng, 100);
+    transfer_draw(&run->rng, load->database_count, DEMO_ACCOUNTS, &transfer->what);
     return transfer;
-}
-
-/* One branch: the account's new balance, and the row by which the demo proves it. */
-static size_t branch_write(char *at, size_t size, const struct demo_transfer *transfer, int side,
-                           const char *id)
-{
-    int amount = side ? (int)transfer->amount : -(int)transfer->amount;
-
-    return (size_t)snprintf(
-        at, size,
-        "{\"participant\":\"bank_%c\",\"statements\":["
-        "{\"sql\":\"UPDATE accounts SET balance = balance + $1 WHERE id = $2\","
-        "\"params\":[%d,%u],\"expect_rows\":1},"
-        "{\"sql\":\"INSERT INTO ledger (txn, account, amount) VALUES ($1, $2, $3)\","
-        "\"params\":[\"%s\",%u,%d],\"expect_rows\":1}]}",
-        'a' + transfer->database[side], amount, transfer->account[side], id,
-        transfer->account[side], amount);
 }
 
 static void request_write(const struct http_load *http, struct demo_poster *poster,
                           const struct demo_transfer *transfer, const char *id)
 {
-    char body[1500];
-    size_t len;
+    char body[TRANSFER_BODY_SIZE];
+    size_t len = transfer_body(body, &transfer->what, id);
 
-    /* Two transfers may wait for each other across databases; neither sees it, the timeout ends it.
-     */
-    len = (size_t)snprintf(body, sizeof(body), "{\"id\":\"%s\",\"timeout_ms\":3000,\"branches\":[",
-                           id);
-    len += branch_write(body + len, sizeof(body) - len, transfer, 0, id);
-    body[len++] = ',';
-    len += branch_write(body + len, sizeof(body) - len, transfer, 1, id);
-    len += (size_t)snprintf(body + len, sizeof(body) - len, "]}");
-    AS_ASSERT(len < sizeof(body));
     poster->len = (size_t)snprintf(poster->request, sizeof(poster->request),
                                    "POST /v1/transactions HTTP/1.1\r\nHost: %s:%u\r\n"
                                    "Content-Type: application/json\r\n"

@@ -29,14 +29,14 @@ static bool ledger_row(struct ledger *ledger, const struct database *database, u
 {
     const char *dash = strrchr(id, '-');
     size_t index = dash ? (size_t)strtoull(dash + 1, NULL, 10) : SIZE_MAX;
-    const struct demo_transfer *transfer;
-    char expected[65];
+    const struct transfer *transfer;
+    char expected[TRANSFER_ID_SIZE];
     int side;
 
     if (index >= ledger->load->count)
         return ledger_wrong(ledger, "a transfer that no client sent", id, database->participant);
     demo_transfer_id(ledger->load, index, expected);
-    transfer = &ledger->load->transfers[index];
+    transfer = &ledger->load->transfers[index].what;
     side = transfer->database[0] == number ? 0 : 1;
     if (strcmp(id, expected) != 0 || transfer->database[side] != number)
         return ledger_wrong(ledger, "a transfer that no client sent", id, database->participant);

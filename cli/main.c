@@ -27,6 +27,7 @@ static const struct entry entries[] = {
     {"demo", NULL, cmd_demo, "move money, kill -9 everything in turn, prove that nothing is lost"},
     {"bench", NULL, cmd_bench,
      "measure throughput and latency, compare with bare two-phase commit"},
+    {"load", NULL, cmd_load, "move money through a running cluster and keep a journal of it"},
     {"txn", "run", cmd_txn_run, "run a transaction from a JSON file"},
     {"txn", "show", cmd_txn_show, "one transaction"},
     {"txn", "list", cmd_txn_list, "transactions, newest first"},
