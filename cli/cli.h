@@ -30,6 +30,8 @@ int cmd_txn_list(int argc, char **argv);
 int cmd_txn_acknowledge(int argc, char **argv);
 int cmd_participant_list(int argc, char **argv);
 int cmd_participant_show(int argc, char **argv);
+int cmd_participant_prepared(int argc, char **argv);
+int cmd_participant_resolve(int argc, char **argv);
 int cmd_cluster_status(int argc, char **argv);
 int cmd_cluster_add(int argc, char **argv);
 int cmd_cluster_remove(int argc, char **argv);

@@ -111,6 +111,19 @@ static void add_participant(cJSON *object, const struct txn_record *record)
     cJSON_AddNumberToObject(object, "timeline", record->participant.timeline);
 }
 
+static void add_resolve(cJSON *object, const struct txn_record *record)
+{
+    char gid[AS_GID_LEN_MAX + 1];
+
+    as_gid_format(&record->resolve.gid, gid);
+    cJSON_AddNumberToObject(object, "participant", record->resolve.participant);
+    cJSON_AddStringToObject(object, "gid", gid);
+    add_u64(object, "xid", record->resolve.xid);
+    cJSON_AddStringToObject(object, "decision", record->resolve.commit ? "commit" : "abort");
+    add_bytes(object, "who", record->resolve.who);
+    add_bytes(object, "why", record->resolve.why);
+}
+
 static void add_record(cJSON *object, const struct txn_record *record)
 {
     switch (record->type) {
@@ -139,6 +152,9 @@ static void add_record(cJSON *object, const struct txn_record *record)
         break;
     case TXN_RECORD_PARTICIPANT:
         add_participant(object, record);
+        break;
+    case TXN_RECORD_RESOLVE:
+        add_resolve(object, record);
         break;
     case TXN_RECORD_NOOP:
     case TXN_RECORD_END:

@@ -34,6 +34,8 @@ static const struct entry entries[] = {
     {"txn", "acknowledge", cmd_txn_acknowledge, "close a heuristic outcome"},
     {"participant", "list", cmd_participant_list, "participants and their agents"},
     {"participant", "show", cmd_participant_show, "one participant"},
+    {"participant", "prepared", cmd_participant_prepared, "what is prepared in its database"},
+    {"participant", "resolve", cmd_participant_resolve, "finish a branch nobody can answer for"},
     {"cluster", "status", cmd_cluster_status, "the nodes, who leads, how far the others are"},
     {"cluster", "add", cmd_cluster_add, "take in a node that was started with --join"},
     {"cluster", "remove", cmd_cluster_remove, "remove a node for good"},
@@ -98,7 +100,7 @@ static void print_help(FILE *out)
 
         (void)text_format(name, sizeof(name), "%s%s%s", entries[i].first,
                           entries[i].second ? " " : "", entries[i].second ? entries[i].second : "");
-        fprintf(out, "  %-18s %s\n", name, entries[i].summary);
+        fprintf(out, "  %-21s %s\n", name, entries[i].summary);
     }
     fputs("\n`assent COMMAND --help` tells more. `assent --version` prints the version.\n", out);
 }

@@ -1,5 +1,5 @@
 /*
- * assent txn and assent participant: the API of a coordinator from a shell.
+ * assent txn: transactions, by the API of a coordinator.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -288,12 +288,13 @@ int cmd_txn_list(int argc, char **argv)
 
 int cmd_txn_acknowledge(int argc, char **argv)
 {
-    const char *api = NULL, *reason = NULL, *words[2];
+    const char *api = NULL, *reason = NULL, *who = NULL, *words[2];
     bool as_json = false;
     const struct option table[] = {
         {OPTION_TEXT, "api", "URL", api_help, &api, 0, 0},
         {OPTION_TEXT, "reason", "TEXT", "what was found and done about it (required)", &reason, 0,
          0},
+        {OPTION_TEXT, "who", "NAME", "who decides it (operator)", &who, 0, 0},
         {OPTION_FLAG, "json", NULL, "print the answer as it is", &as_json, 0, 0}};
     const struct command command = {
         .name = "txn acknowledge",
@@ -323,6 +324,8 @@ int cmd_txn_acknowledge(int argc, char **argv)
     free(branch);
     request = cJSON_CreateObject();
     cJSON_AddStringToObject(request, "reason", reason);
+    if (who)
+        cJSON_AddStringToObject(request, "who", who);
     body = cJSON_PrintUnformatted(request);
     exit_code = call(api, path, body, CALL_MS, &reply);
     if (as_json && reply.json)
@@ -331,118 +334,6 @@ int cmd_txn_acknowledge(int argc, char **argv)
         print_txn(reply.json);
     free(body);
     cJSON_Delete(request);
-    rest_reply_close(&reply);
-    return exit_code;
-}
-
-/* --- Participants --- */
-
-static double most_of(const cJSON *participant, const char *key)
-{
-    const cJSON *agent;
-    double most = 0;
-
-    /* Each agent looks at the same database: the largest figure, not the sum. */
-    cJSON_ArrayForEach(agent, cJSON_GetObjectItemCaseSensitive(participant, "agents"))
-    {
-        double number = json_number(agent, key, 0);
-
-        most = number > most ? number : most;
-    }
-    return most;
-}
-
-/* Of an array, or of one that stands alone. */
-static void print_participants(const cJSON *first)
-{
-    static const char *const titles[] = {"NAME",       "STATE",    "POSTGRESQL", "PREPARED",
-                                         "SLOTS USED", "IN DOUBT", "ORPHANED",   "FOREIGN",
-                                         "UNFINISHED", "DETAIL"};
-    struct table table;
-
-    table_init(&table, AS_COUNT_OF(titles));
-    for (size_t i = 0; i < AS_COUNT_OF(titles); i++)
-        table_cell(&table, titles[i]);
-    for (const cJSON *one = first; one; one = one->next) {
-        const cJSON *agents = cJSON_GetObjectItemCaseSensitive(one, "agents");
-        const cJSON *agent = cJSON_GetArrayItem(agents, 0);
-        char slots[64];
-
-        (void)text_format(slots, sizeof(slots), "%.0f of %.0f", most_of(one, "prepared_used"),
-                          most_of(one, "max_prepared_transactions"));
-        table_cell(&table, json_text(one, "name", NULL));
-        table_cell(&table, json_text(one, "state", NULL));
-        table_cell(&table, json_text(agent, "postgresql", NULL));
-        table_number(&table, most_of(one, "prepared"));
-        table_cell(&table, slots);
-        table_number(&table, most_of(one, "in_doubt"));
-        table_number(&table, most_of(one, "orphaned"));
-        table_number(&table, most_of(one, "foreign"));
-        table_number(&table, json_number(one, "unfinished", 0));
-        table_cell(&table, json_text(agent, "detail", NULL));
-    }
-    table_print(&table);
-}
-
-int cmd_participant_list(int argc, char **argv)
-{
-    const char *api = NULL;
-    bool as_json = false;
-    const struct option table[] = {
-        {OPTION_TEXT, "api", "URL", api_help, &api, 0, 0},
-        {OPTION_FLAG, "json", NULL, "print the answer as it is", &as_json, 0, 0}};
-    const struct command command = {.name = "participant list",
-                                    .about = "Lists the participants a coordinator knows.",
-                                    .options = table,
-                                    .option_count = AS_COUNT_OF(table)};
-    struct rest_reply reply = {0};
-    int exit_code;
-
-    if (!options_parse(&command, argc, argv, NULL, NULL, &exit_code))
-        return exit_code;
-    exit_code = call(api, "/v1/participants", NULL, CALL_MS, &reply);
-    if (as_json && reply.json) {
-        json_print(reply.json);
-    } else if (exit_code == CLI_OK) {
-        const cJSON *array = cJSON_GetObjectItemCaseSensitive(reply.json, "participants");
-
-        print_participants(array ? array->child : NULL);
-    }
-    rest_reply_close(&reply);
-    return exit_code;
-}
-
-int cmd_participant_show(int argc, char **argv)
-{
-    const char *api = NULL, *name;
-    bool as_json = false;
-    const struct option table[] = {
-        {OPTION_TEXT, "api", "URL", api_help, &api, 0, 0},
-        {OPTION_FLAG, "json", NULL, "print the answer as it is", &as_json, 0, 0}};
-    const struct command command = {
-        .name = "participant show",
-        .usage = "NAME",
-        .about = "Shows one participant. Exit code 1 if it is unknown or not up.",
-        .options = table,
-        .option_count = AS_COUNT_OF(table),
-        .words_min = 1,
-        .words_max = 1};
-    struct rest_reply reply = {0};
-    char path[512], *escaped;
-    int exit_code;
-
-    if (!options_parse(&command, argc, argv, &name, NULL, &exit_code))
-        return exit_code;
-    escaped = rest_escape(name);
-    (void)text_format(path, sizeof(path), "/v1/participants/%s", escaped);
-    free(escaped);
-    exit_code = call(api, path, NULL, CALL_MS, &reply);
-    if (as_json && reply.json)
-        json_print(reply.json);
-    else if (exit_code == CLI_OK)
-        print_participants(reply.json);
-    if (exit_code == CLI_OK && strcmp(json_text(reply.json, "state", ""), "up") != 0)
-        exit_code = CLI_NEGATIVE;
     rest_reply_close(&reply);
     return exit_code;
 }

@@ -12,6 +12,8 @@
 
 static const char *const txn_states[] = {AS_TXN_STATE_MAP(TEXT_ENTRY)};
 static const char *const branch_states[] = {AS_BRANCH_STATE_MAP(TEXT_ENTRY)};
+static const char *const verdicts[] = {AS_VERDICT_MAP(TEXT_ENTRY)};
+static const char *const prepareds[] = {AS_PREPARED_MAP(TEXT_ENTRY)};
 static const char *const reasons[] = {AS_REASON_MAP(TEXT_ENTRY)};
 
 const char *as_txn_state_text(enum as_txn_state state)
@@ -22,6 +24,16 @@ const char *as_txn_state_text(enum as_txn_state state)
 const char *as_branch_state_text(enum as_branch_state state)
 {
     return (size_t)state < AS_COUNT_OF(branch_states) ? branch_states[state] : "?";
+}
+
+const char *as_verdict_text(enum as_verdict verdict)
+{
+    return (size_t)verdict < AS_COUNT_OF(verdicts) ? verdicts[verdict] : "?";
+}
+
+const char *as_prepared_text(enum as_prepared prepared)
+{
+    return (size_t)prepared < AS_COUNT_OF(prepareds) ? prepareds[prepared] : "?";
 }
 
 const char *as_reason_text(enum as_reason_code code)

@@ -23,6 +23,8 @@ enum field_kind {
     FIELD_TEXT,     /* struct as_bytes: text8 up to `max` */
     FIELD_PEOPLE,   /* struct as_bytes: text16, cut to AS_WIRE_TEXT_MAX */
     FIELD_BYTES,    /* struct as_bytes: bytes32 */
+    FIELD_GID,      /* struct as_bytes: text8 that is a gid; with `min` 0 it may be empty */
+    FIELD_PREPARED, /* struct as_bytes: bytes32 of rows */
 };
 
 struct field {
@@ -46,6 +48,8 @@ struct field {
 #define TEXT(member, max) FIELD(FIELD_TEXT, member, 0, max)
 #define PEOPLE(member) FIELD(FIELD_PEOPLE, member, 0, 0)
 #define BYTES(member) FIELD(FIELD_BYTES, member, 0, 0)
+#define GID(member, min) FIELD(FIELD_GID, member, min, AS_GID_LEN_MAX)
+#define PREPARED(member) FIELD(FIELD_PREPARED, member, 0, 0)
 #define BRANCH(member)                                                       \
     NUMBER(member.slot), NUMBER(member.number), NUMBER(member.attempt.term), \
         NUMBER(member.attempt.seq)
@@ -114,6 +118,17 @@ static const struct message {
     [AS_WIRE_RAFT] = {"RAFT", FIELDS(BYTES(raft))},
     [AS_WIRE_FORWARD] = {"FORWARD", FIELDS(NUMBER(forward.number), BYTES(forward.bytes))},
     [AS_WIRE_FORWARDED] = {"FORWARDED", FIELDS(NUMBER(forward.number), BYTES(forward.bytes))},
+    [AS_WIRE_LIST] = {"LIST", FIELDS(NUMBER(list.slot), NUMBER(list.ticket), GID(list.gid, 0))},
+    [AS_WIRE_LISTED] = {"LISTED", FIELDS(NUMBER(listed.slot), NUMBER(listed.ticket),
+                                         ENUM(listed.asked, AS_ASKED_DONE, AS_ASKED_UNKNOWN),
+                                         NUMBER(listed.total), NUMBER(listed.foreign),
+                                         PREPARED(listed.rows), PEOPLE(listed.message))},
+    [AS_WIRE_RESOLVE] = {"RESOLVE",
+                         FIELDS(NUMBER(resolve.slot), NUMBER(resolve.ticket), BOOL(resolve.commit),
+                                NUMBER(resolve.xid), GID(resolve.gid, 1))},
+    [AS_WIRE_RESOLVED] = {"RESOLVED", FIELDS(NUMBER(resolved.slot), NUMBER(resolved.ticket),
+                                             ENUM(resolved.asked, AS_ASKED_DONE, AS_ASKED_UNKNOWN),
+                                             BOOL(resolved.tag), PEOPLE(resolved.message))},
 };
 
 _Static_assert(sizeof(enum as_vote) == sizeof(uint32_t), "enums are read and written as uint32_t");
@@ -204,12 +219,14 @@ static void put_field(struct as_buf *buf, const struct field *field, const void 
         as_put_text8(buf, from, is_sqlstate(from, len) ? len : 0);
         break;
     case FIELD_TEXT:
+    case FIELD_GID:
         put_text(buf, *bytes, field->max);
         break;
     case FIELD_PEOPLE:
         put_people(buf, *bytes);
         break;
     case FIELD_BYTES:
+    case FIELD_PREPARED:
         as_put_bytes32(buf, *bytes);
         break;
     case FIELD_END:
@@ -248,6 +265,56 @@ static bool take_enum(struct as_reader *in, const struct field *field, void *to)
     return number >= field->min && number <= field->max;
 }
 
+static bool is_gid(struct as_bytes text, bool needed)
+{
+    struct as_gid gid;
+
+    return text.len == 0 ? !needed : !as_gid_parse((const char *)text.data, text.len, &gid);
+}
+
+void as_wire_prepared_put(struct as_buf *rows, const struct as_wire_prepared *row)
+{
+    as_put_text8(rows, (const char *)row->gid.data, row->gid.len);
+    as_put_text8(rows, (const char *)row->owner.data, row->owner.len);
+    as_put_u64(rows, row->xid);
+    as_put_i64(rows, row->age_ms);
+    as_put_u8(rows, row->waits);
+}
+
+static bool is_name(struct as_bytes text, size_t max)
+{
+    return text.len <= max && (text.len == 0 || !memchr(text.data, 0, text.len));
+}
+
+as_err as_wire_prepared_take(struct as_reader *rows, struct as_wire_prepared *ret_row)
+{
+    struct as_wire_prepared row = {.gid = as_read_text8(rows)};
+    uint8_t waits;
+
+    row.owner = as_read_text8(rows);
+    row.xid = as_read_u64(rows);
+    row.age_ms = as_read_i64(rows);
+    waits = as_read_u8(rows);
+    row.waits = waits == 1;
+    if (rows->bad || waits > 1 || !is_name(row.gid, AS_GID_LEN_MAX) ||
+        !is_name(row.owner, AS_ROLE_LEN_MAX))
+        return AS_ERR_MALFORMED;
+    *ret_row = row;
+    return AS_OK;
+}
+
+static bool are_rows(struct as_bytes bytes)
+{
+    struct as_reader in = as_reader_of(bytes);
+    struct as_wire_prepared row;
+
+    for (int count = 0; in.left > 0; count++) {
+        if (count == AS_PREPARED_LISTED_MAX || as_wire_prepared_take(&in, &row))
+            return false;
+    }
+    return true;
+}
+
 /* False: the value is none that this field can have. Reads past the end show in the reader. */
 static bool take_field(struct as_reader *in, const struct field *field, void *to)
 {
@@ -281,6 +348,12 @@ static bool take_field(struct as_reader *in, const struct field *field, void *to
     case FIELD_BYTES:
         *bytes = as_read_bytes32(in);
         return true;
+    case FIELD_GID:
+        *bytes = as_read_text8(in);
+        return is_gid(*bytes, field->min > 0);
+    case FIELD_PREPARED:
+        *bytes = as_read_bytes32(in);
+        return are_rows(*bytes);
     case FIELD_END:
         break;
     }

@@ -12,6 +12,9 @@
 void answer_txn(struct as_buf *buf, const struct as_txn_view *view, const struct node_info *info,
                 bool results);
 void answer_participant(struct as_buf *buf, const struct node_participant_view *view);
+/* What is prepared there; and what an operator had done about one of them (R6). */
+void answer_prepared(struct as_buf *buf, const struct as_prepared_list *list);
+void answer_resolved(struct as_buf *buf, const struct as_resolve *resolved, bool tag);
 /* As /v1/cluster and the metrics name a node's role, by enum raft_role. */
 #define ANSWER_ROLE_MAP(X)             \
     X(RAFT_FOLLOWER, "follower")       \
@@ -34,6 +37,8 @@ void answer_cluster(struct as_buf *buf, struct node *node, const char *version);
     X(TXN_ACKNOWLEDGE, "POST", "/v1/transactions/{id}/branches/{n}/acknowledge") \
     X(PARTICIPANTS, "GET", "/v1/participants")                                   \
     X(PARTICIPANT, "GET", "/v1/participants/{name}")                             \
+    X(PREPARED, "GET", "/v1/participants/{name}/prepared")                       \
+    X(RESOLVE, "POST", "/v1/participants/{name}/prepared/{gid}/resolve")         \
     X(CLUSTER, "GET", "/v1/cluster")                                             \
     X(CLUSTER_ADD, "POST", "/v1/cluster/nodes")                                  \
     X(CLUSTER_REMOVE, "DELETE", "/v1/cluster/nodes/{id}")                        \

@@ -17,7 +17,6 @@
 #define BUF_KEPT 65536
 #define FIELDS_MAX 4
 #define WORK_BYTES_MAX (AS_FRAME_BYTES_MAX - 4096)
-#define WHO_LEN_MAX 100
 
 struct decode {
     struct body_reader *reader;
@@ -464,29 +463,61 @@ bool body_submit(struct body_reader *reader, struct as_bytes body, struct as_sub
     return put_branches(&in, value[3], ret_submit) && hash_body(&in, ret_submit->body_hash);
 }
 
+/* Who decides it, and why: both go into the decision log. */
+static bool put_who_and_why(struct decode *in, uint32_t who, uint32_t why, struct as_bytes *ret_who,
+                            struct as_bytes *ret_why)
+{
+    struct body_reader *reader = in->reader;
+
+    if (!why)
+        return refuse(in, "missing_field", "",
+                      "an operator says why: \"reason\" goes into the decision log");
+    if (!string_field(in, why, "/reason", &reader->text, ret_why))
+        return false;
+    if (ret_why->len < 1 || ret_why->len > AS_REASON_LEN_MAX)
+        return refuse(in, "bad_value", "/reason", "expected 1 to %d bytes", AS_REASON_LEN_MAX);
+    *ret_who = (struct as_bytes){(const uint8_t *)"operator", 8};
+    if (who && !string_field(in, who, "/who", &reader->scratch, ret_who))
+        return false;
+    if (ret_who->len < 1 || ret_who->len > AS_WHO_LEN_MAX)
+        return refuse(in, "bad_value", "/who", "expected 1 to %d bytes", AS_WHO_LEN_MAX);
+    return true;
+}
+
 bool body_acknowledge(struct body_reader *reader, struct as_bytes body,
                       struct body_acknowledge *ret_acknowledge, struct problem *ret_problem)
 {
     static const struct field_name names[] = {FIELD("reason"), FIELD("who")};
     struct decode in = {reader, ret_problem, -1, -1};
-    struct body_acknowledge *out = ret_acknowledge;
     uint32_t value[FIELDS_MAX] = {JSON_NONE};
+
+    return parse(&in, body) && fields(&in, 0, names, AS_COUNT_OF(names), value) &&
+           put_who_and_why(&in, value[1], value[0], &ret_acknowledge->who, &ret_acknowledge->why);
+}
+
+bool body_resolve(struct body_reader *reader, struct as_bytes body, struct as_resolve *resolve,
+                  struct problem *ret_problem)
+{
+    static const struct field_name names[] = {FIELD("decision"), FIELD("reason"), FIELD("who"),
+                                              FIELD("other_incarnation")};
+    static const char *const decisions[] = {"abort", "commit"};
+    struct decode in = {reader, ret_problem, -1, -1};
+    uint32_t value[FIELDS_MAX] = {JSON_NONE};
+    size_t decision = 0;
 
     if (!parse(&in, body) || !fields(&in, 0, names, AS_COUNT_OF(names), value))
         return false;
     if (!value[0])
         return refuse(&in, "missing_field", "",
-                      "an operator says why: \"reason\" goes into the decision log");
-    if (!string_field(&in, value[0], "/reason", &reader->text, &out->why))
+                      "an operator decides: \"decision\" is \"commit\" or \"abort\"");
+    if (!choice_field(&in, value[0], "/decision", decisions, AS_COUNT_OF(decisions),
+                      "\"commit\" or \"abort\"", &decision))
         return false;
-    if (out->why.len < 1 || out->why.len > AS_REASON_LEN_MAX)
-        return refuse(&in, "bad_value", "/reason", "expected 1 to %d bytes", AS_REASON_LEN_MAX);
-    out->who = (struct as_bytes){(const uint8_t *)"operator", 8};
-    if (value[1] && !string_field(&in, value[1], "/who", &reader->scratch, &out->who))
-        return false;
-    if (out->who.len < 1 || out->who.len > WHO_LEN_MAX)
-        return refuse(&in, "bad_value", "/who", "expected 1 to %d bytes", WHO_LEN_MAX);
-    return true;
+    if (value[3] && type_of(&in, value[3]) != JSON_TRUE && type_of(&in, value[3]) != JSON_FALSE)
+        return refuse_type(&in, "/other_incarnation", "a boolean", type_of(&in, value[3]));
+    resolve->commit = decision == 1;
+    resolve->other_incarnation = value[3] && type_of(&in, value[3]) == JSON_TRUE;
+    return put_who_and_why(&in, value[2], value[1], &resolve->who, &resolve->why);
 }
 
 /* host:port, nothing in it that would not show in a log line. */

@@ -41,6 +41,11 @@ bool body_acknowledge(struct body_reader *reader, struct as_bytes body,
                       struct body_acknowledge *ret_acknowledge,
                       struct problem *ret_problem) AS_MUSTCHECK;
 
+/* POST /v1/participants/{name}/prepared/{gid}/resolve: {decision, reason, who, other_incarnation}.
+ * The participant and the gid stand in the path. */
+bool body_resolve(struct body_reader *reader, struct as_bytes body, struct as_resolve *resolve,
+                  struct problem *ret_problem) AS_MUSTCHECK;
+
 /* POST /v1/cluster/nodes: {id, address}. */
 struct body_node {
     uint64_t id;

@@ -189,6 +189,8 @@ static void reply_refused(struct request *request, const struct as_reply *reply)
         return;
     }
     problem_of_refusal(&problem, reply->refusal, reply->id);
+    if (reply->detail && *reply->detail)
+        problem_add(&problem, reply->detail);
     request_refuse(request, &problem);
     request->answer.location = request->route == ROUTE_TXN_SUBMIT;
     if (reply->refusal == AS_REFUSAL_NOT_FOUND)
@@ -209,8 +211,16 @@ void handler_reply(struct request *request, const struct as_reply *reply)
         reply_refused(request, reply);
         return;
     }
-    node_info(request->api->node, &info);
     as_buf_clear(buf);
+    if (reply->prepared || reply->resolved) {
+        if (reply->prepared)
+            answer_prepared(buf, reply->prepared);
+        else
+            answer_resolved(buf, reply->resolved, reply->tag);
+        request_answer(request, 200, TYPE_JSON);
+        return;
+    }
+    node_info(request->api->node, &info);
     answer_txn(buf, reply->view, &info, true);
     /* The decision matters more than the rows: without memory for both, the rows go. */
     if (buf->err) {
@@ -394,6 +404,12 @@ void handler_run(struct request *request)
         break;
     case ROUTE_PARTICIPANT:
         run_participant(request);
+        break;
+    case ROUTE_PREPARED:
+        run_prepared(request);
+        break;
+    case ROUTE_RESOLVE:
+        run_resolve(request);
         break;
     case ROUTE_CLUSTER:
         run_cluster(request);

@@ -171,6 +171,10 @@ static void txn_metrics(struct as_buf *buf, const struct node_metrics *m)
             "Questions of agents about prepared branches (R6).");
     counter(buf, "assent_alarms_total", m->txn.alarms,
             "Records without effect and other things that must not happen (R1).");
+    name = "assent_resolved_total";
+    head(buf, name, "counter", "Prepared branches that an operator had finished (R6).");
+    sample(buf, name, "{decision=\"commit\"}", (double)m->txn.resolved_commit);
+    sample(buf, name, "{decision=\"abort\"}", (double)m->txn.resolved_abort);
     gauge(buf, "assent_undecided", m->txn.undecided, "Attempts in flight.");
     gauge(buf, "assent_unfinished", m->txn.unfinished, "Committed, some branch not finished yet.");
     gauge(buf, "assent_heuristic", m->txn.heuristic,
@@ -277,19 +281,21 @@ struct figures {
         max, oldest_s;
 };
 
-#define FIGURE_MAP(X)                                                                             \
-    X(up, "participant_up", "1 if an agent serves the participant.")                              \
-    X(agents, "participant_agents", "Agents that know the participant.")                          \
-    X(undecided, "participant_undecided", "Branches of attempts in flight.")                      \
-    X(unfinished, "participant_unfinished", "Committed branches not yet acknowledged.")           \
-    X(prepared, "participant_prepared", "Prepared transactions of this cluster.")                 \
-    X(in_doubt, "participant_in_doubt", "Of these, without an answer for too long (R6).")         \
-    X(orphaned, "participant_orphaned", "Of these, answered unknown: an operator resolves them.") \
-    X(foreign, "participant_foreign_prepared", "Prepared transactions that are not ours.")        \
-    X(queued, "participant_queued", "Branches that wait for a connection or a slot.")             \
-    X(used, "participant_prepared_slots_used", "Of max_prepared_transactions, by anybody.")       \
-    X(max, "participant_prepared_slots", "max_prepared_transactions.")                            \
-    X(oldest_s, "participant_oldest_prepared_seconds", "Age of our oldest prepared transaction.")
+#define FIGURE_MAP(X)                                                                       \
+    X(up, "participant_up", "1 if an agent serves the participant.")                        \
+    X(agents, "participant_agents", "Agents that know the participant.")                    \
+    X(undecided, "participant_undecided", "Branches of attempts in flight.")                \
+    X(unfinished, "participant_unfinished", "Committed branches not yet acknowledged.")     \
+    X(prepared, "participant_prepared", "Prepared transactions of this cluster.")           \
+    X(in_doubt, "participant_in_doubt", "Of these, without an answer for too long (R6).")   \
+    X(orphaned, "participant_orphaned",                                                     \
+      "Answered unknown, or of another incarnation: an operator resolves them (R6).")       \
+    X(foreign, "participant_foreign_prepared", "Prepared transactions that are not ours.")  \
+    X(queued, "participant_queued", "Branches that wait for a connection or a slot.")       \
+    X(used, "participant_prepared_slots_used", "Of max_prepared_transactions, by anybody.") \
+    X(max, "participant_prepared_slots", "max_prepared_transactions.")                      \
+    X(oldest_s, "participant_oldest_prepared_seconds",                                      \
+      "Age of the oldest one of this cluster's name.")
 
 #define FIGURE_ROW(field, name, help) {"assent_" name, help, offsetof(struct figures, field)},
 static const struct {

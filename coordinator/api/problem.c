@@ -37,6 +37,13 @@ void problem_of_refusal(struct problem *problem, enum as_refusal refusal, const 
         (void)snprintf(problem->id, sizeof(problem->id), "%s", id);
 }
 
+void problem_add(struct problem *problem, const char *detail)
+{
+    size_t len = strlen(problem->detail);
+
+    (void)snprintf(problem->detail + len, sizeof(problem->detail) - len, " (%s)", detail);
+}
+
 const char *problem_title(int status)
 {
     static const struct {

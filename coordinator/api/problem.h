@@ -24,6 +24,8 @@ struct problem {
 void problem_set(struct problem *problem, int status, const char *code, const char *detail, ...)
     __attribute__((format(printf, 4, 5)));
 void problem_of_refusal(struct problem *problem, enum as_refusal refusal, const char *id);
+/* What somebody else said of it, behind our own words. */
+void problem_add(struct problem *problem, const char *detail);
 /* The phrase of RFC 9110 for a status: the title of a problem whose type is about:blank. */
 const char *problem_title(int status);
 

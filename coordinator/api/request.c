@@ -56,7 +56,7 @@ struct request *request_new(struct api *api, struct MHD_Connection *connection)
     request->read = NODE_READ_LINEARIZABLE;
     request->session = 0;
     request->body_seen = 0;
-    request->id[0] = request->name[0] = 0;
+    request->id[0] = request->name[0] = request->gid[0] = 0;
     request->branch = 0;
     return request;
 }

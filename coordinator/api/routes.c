@@ -84,19 +84,42 @@ static void route_txn(struct request *request, const char *path)
     }
 }
 
-static void route_participant(struct request *request, const char *name)
+/* `path` is "<gid>/resolve". A gid has slashes, escaped or not; a foreign one may hold anything. */
+static bool route_resolve(struct request *request, const char *path)
 {
-    size_t len = strlen(name);
+    static const char verb[] = "/resolve";
+    size_t len = strlen(path), gid_len = len - (sizeof(verb) - 1);
 
-    if (strchr(name, '/'))
-        return;
-    request->route = ROUTE_PARTICIPANT;
-    if (as_participant_valid(name, len))
-        memcpy(request->name, name, len + 1);
+    if (len < sizeof(verb) || strcmp(path + gid_len, verb) != 0)
+        return false;
+    if (gid_len < sizeof(request->gid)) /* PostgreSQL has no longer ones: it stays "", foreign */
+        memcpy(request->gid, path, gid_len);
+    request->gid[gid_len < sizeof(request->gid) ? gid_len : 0] = 0;
+    return true;
+}
+
+/* `path` is what stands behind "/v1/participants/". */
+static void route_participant(struct request *request, const char *path)
+{
+    size_t len;
+    const char *name = part(&path, &len);
+
+    if (!*path)
+        request->route = ROUTE_PARTICIPANT;
+    else if (strcmp(path, "/prepared") == 0)
+        request->route = ROUTE_PREPARED;
+    else if (strncmp(path, "/prepared/", 10) == 0 && route_resolve(request, path + 10))
+        request->route = ROUTE_RESOLVE;
     else
+        return;
+    if (as_participant_valid(name, len)) {
+        memcpy(request->name, name, len);
+        request->name[len] = 0;
+    } else {
         handler_refuse(request, 400, "bad_participant",
                        "a participant's name is 1 to %d of a-z 0-9 _ - and begins with a letter",
                        AS_PARTICIPANT_LEN_MAX);
+    }
 }
 
 /* What stands behind "/v1/cluster/nodes/". */
@@ -159,6 +182,7 @@ static unsigned methods_of(enum route route)
     case ROUTE_TXN_LIST:
         return TAKES(GET) | TAKES(POST);
     case ROUTE_TXN_ACKNOWLEDGE:
+    case ROUTE_RESOLVE:
     case ROUTE_CLUSTER_ADD:
     case ROUTE_CLUSTER_TRANSFER:
         return TAKES(POST);

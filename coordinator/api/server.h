@@ -69,6 +69,7 @@ struct request {
     size_t body_seen;
     char id[AS_ID_LEN_MAX + 1];
     char name[AS_PARTICIPANT_LEN_MAX + 1];
+    char gid[AS_GID_LEN_MAX + 1];
     uint32_t branch;
     uint64_t node_id; /* in the path */
     struct answer answer;
@@ -157,6 +158,11 @@ void handler_reply(struct request *request, const struct as_reply *reply);
 
 /* The body as a whole. False: refused. */
 bool handler_body(struct request *request, struct as_bytes *ret_body);
+
+/* --- prepared.c --- */
+
+void run_prepared(struct request *request);
+void run_resolve(struct request *request);
 
 /* --- cluster.c --- */
 

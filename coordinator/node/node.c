@@ -339,6 +339,27 @@ void node_acknowledge(struct node *node, uint64_t client, const char *id, uint32
                                        .acknowledge = {client, id, branch, who, why}});
 }
 
+void node_prepared(struct node *node, uint64_t client, const char *participant)
+{
+    node_txn(node, &(struct txn_event){.kind = TXN_PREPARED,
+                                       .prepared = {client, participant, node->report.cluster,
+                                                    node->report.incarnation}});
+}
+
+void node_resolve(struct node *node, uint64_t client, const struct as_resolve *resolve)
+{
+    struct as_reply reply = {.refused = true, .id = resolve->gid.id};
+    bool foreign = strcmp(resolve->gid.cluster, node->report.cluster) != 0;
+
+    if (foreign || node->disk_full) {
+        reply.refusal = foreign ? AS_REFUSAL_FOREIGN_GID : AS_REFUSAL_DISK_FULL;
+        node->ops->client_reply(node->env, client, &reply);
+        return;
+    }
+    node_txn(node, &(struct txn_event){.kind = TXN_RESOLVE,
+                                       .resolve = {client, resolve, node->report.incarnation}});
+}
+
 void node_forget(struct node *node, uint64_t client)
 {
     node_readers_forget(node, client);

@@ -67,6 +67,9 @@ void node_get(struct node *node, uint64_t client, const char *id, uint32_t wait_
               enum node_read read, uint64_t index);
 void node_acknowledge(struct node *node, uint64_t client, const char *id, uint32_t branch,
                       struct as_bytes who, struct as_bytes why);
+/* What is prepared at a participant, from its agent; and an operator's word about a branch (R6). */
+void node_prepared(struct node *node, uint64_t client, const char *participant);
+void node_resolve(struct node *node, uint64_t client, const struct as_resolve *resolve);
 void node_forget(struct node *node, uint64_t client);
 
 /* --- Other nodes --- */

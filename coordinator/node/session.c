@@ -359,6 +359,12 @@ static const char *on_message(struct node *node, struct node_session *session,
         node->inquiries++;
         node_txn(node, &(struct txn_event){.kind = TXN_INQUIRE, .inquire = {id, &msg->inquire}});
         return NULL;
+    case AS_WIRE_LISTED:
+        node_txn(node, &(struct txn_event){.kind = TXN_LISTED, .listed = {id, &msg->listed}});
+        return NULL;
+    case AS_WIRE_RESOLVED:
+        node_txn(node, &(struct txn_event){.kind = TXN_RESOLVED, .resolved = {id, &msg->resolved}});
+        return NULL;
     case AS_WIRE_PING:
         node_send(node, id, &(struct as_wire_msg){.type = AS_WIRE_PONG, .ping = msg->ping});
         return NULL;

@@ -35,6 +35,10 @@ void txn_trace(struct txn *txn, enum as_trace_kind kind, const struct txn_run *r
 void txn_trace_put(struct txn *txn, const struct as_trace *trace);
 void txn_reply(struct txn *txn, uint64_t client, const char *id, const struct as_txn_view *view);
 void txn_reply_refused(struct txn *txn, uint64_t client, const char *id, enum as_refusal why);
+/* With a message, which is copied: its length and one byte are reserved. */
+void txn_reply_refused_for(struct txn *txn, uint64_t client, const char *id, enum as_refusal why,
+                           struct as_bytes message);
+void txn_reply_with(struct txn *txn, uint64_t client, const struct as_reply *reply);
 /* Reserves for itself; `id` is copied. */
 as_err txn_refuse(struct txn *txn, uint64_t client, const char *id,
                   enum as_refusal why) AS_MUSTCHECK;
@@ -113,8 +117,8 @@ void txn_timer_stop(struct txn *txn, struct txn_timer *timer);
  */
 as_err txn_due(struct txn *txn) AS_MUSTCHECK;
 
-/* --- submit.c, vote.c, decide.c, phase2.c, heuristic.c, inquire.c, serve.c, lead.c: one per event
- * --- */
+/* --- submit.c, vote.c, decide.c, phase2.c, heuristic.c, inquire.c, ask.c, serve.c, lead.c: one per
+ * event --- */
 
 as_err txn_on_submit(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
 as_err txn_on_get(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
@@ -124,6 +128,10 @@ as_err txn_on_refused(struct txn *txn, const struct txn_event *event) AS_MUSTCHE
 as_err txn_on_ack(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
 as_err txn_on_acknowledge(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
 as_err txn_on_inquire(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
+as_err txn_on_prepared(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
+as_err txn_on_resolve(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
+as_err txn_on_listed(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
+as_err txn_on_resolved(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
 as_err txn_on_serve(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
 void txn_on_unserve(struct txn *txn, const struct txn_event *event);
 void txn_on_session_down(struct txn *txn, uint64_t session);
@@ -179,7 +187,7 @@ as_err txn_on_ack_aborted(struct txn *txn, const struct txn_event *event) AS_MUS
 void txn_acknowledgers_tell(struct txn *txn, const struct txn_outcome *outcome, uint32_t branch,
                             const struct as_txn_view *view);
 as_err txn_due_acknowledger(struct txn *txn, struct txn_acknowledger *acknowledger) AS_MUSTCHECK;
-void txn_acknowledger_forget(struct txn *txn, uint64_t client);
+bool txn_acknowledger_forget(struct txn *txn, uint64_t client); /* false: there is none */
 /* Those of one attempt; 0.0: all. */
 as_err txn_acknowledgers_refuse(struct txn *txn, struct as_attempt attempt,
                                 enum as_refusal why) AS_MUSTCHECK;
@@ -188,7 +196,21 @@ void txn_acknowledgers_close(struct txn *txn);
 void txn_propose_heuristic(struct txn *txn, struct as_attempt attempt, uint32_t branch,
                            enum as_ack ack, uint32_t participant, const char *id);
 
+/* ask.c */
+void txn_ask_forget(struct txn *txn, uint64_t client);
+void txn_asks_session_down(struct txn *txn, uint64_t session);
+as_err txn_due_ask(struct txn *txn, struct txn_ask *ask) AS_MUSTCHECK;
+/* Effects and bytes for an applied RESOLVE, and what it means to those that wait for it. */
+#define TXN_RESOLVED_BYTES ((size_t)1024)
+void txn_resolve_applied(struct txn *txn, const struct txn_record *record);
+/* Resigning: one effect each is reserved. */
+void txn_asks_refuse(struct txn *txn);
+void txn_asks_close(struct txn *txn);
+
 /* inquire.c */
+/* What the leader answers about this branch of this attempt (R3); `id` as its gid has it. */
+enum as_verdict txn_verdict(const struct txn *txn, struct as_attempt attempt, uint32_t number,
+                            struct as_bytes id);
 const char *txn_doubt_id(const struct txn *txn, struct as_attempt attempt);
 
 /* serve.c */

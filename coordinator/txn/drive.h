@@ -128,6 +128,38 @@ struct txn_acknowledger {
     char id[AS_ID_LEN_MAX + 1];
 };
 
+/*
+ * What an operator asks that an agent must answer (R6): what is prepared at a participant, or that
+ * a branch be finished.
+ *
+ *   LISTING --(listed)--> LOGGING --(applied)--> TOLD --(resolved)--> answered
+ */
+enum txn_ask_state {
+    TXN_ASK_LISTING, /* LIST is sent to `session` */
+    TXN_ASK_LOGGING, /* RESOLVE is proposed: who and why are durable before anything is done */
+    TXN_ASK_TOLD,    /* RESOLVE is sent to `session`: from here on it may have been done */
+};
+
+struct txn_ask {
+    struct txn_trash trash; /* when it is answered */
+    struct txn_link link;
+    struct txn_timer timer;
+    uint64_t client;
+    uint64_t ticket;
+    uint64_t session; /* that is asked; 0: none */
+    enum txn_ask_state state;
+    bool lost; /* that session has ended */
+    struct txn_participant *participant;
+    bool resolves;                        /* these are for one that does */
+    struct as_resolve resolve;            /* its texts are those below */
+    char cluster[AS_CLUSTER_LEN_MAX + 1]; /* of now */
+    uint64_t incarnation;
+    uint64_t xid;
+    char gid[AS_GID_LEN_MAX + 1];
+    char who[AS_WHO_LEN_MAX];
+    char why[AS_REASON_LEN_MAX];
+};
+
 enum txn_serving_state {
     TXN_SERVING_NOT,      /* facts only: nobody leads, or its counter went back (R7) */
     TXN_SERVING_PROPOSED, /* PARTICIPANT must be applied first */
@@ -190,7 +222,9 @@ struct txn_drive {
     struct as_map waiters_by_client;
     struct txn_waiter *waiters_free;
     uint32_t runs_free_count, waiters_free_count;
-    struct txn_link acknowledgers;
+    struct txn_link acknowledgers, asks;
+    uint32_t ask_count;
+    uint64_t ticket; /* the last one given to an ask */
 
     struct txn_link finishing, aborting; /* gathered */
     struct txn_link proposed;            /* on their way, oldest first */

@@ -84,6 +84,8 @@ static as_err due_one(struct txn *txn, struct txn_timer *timer, uint32_t *budget
         return txn_due_serve(txn);
     case TXN_TIMER_ADOPTED:
         return txn_due_adopted(txn);
+    case TXN_TIMER_ASK:
+        return txn_due_ask(txn, TXN_OF(timer, struct txn_ask, timer));
     }
     return AS_OK;
 }

@@ -203,7 +203,7 @@ as_err txn_due_acknowledger(struct txn *txn, struct txn_acknowledger *acknowledg
     return AS_OK;
 }
 
-void txn_acknowledger_forget(struct txn *txn, uint64_t client)
+bool txn_acknowledger_forget(struct txn *txn, uint64_t client)
 {
     struct txn_link *head = &txn->drive.acknowledgers;
 
@@ -212,9 +212,10 @@ void txn_acknowledger_forget(struct txn *txn, uint64_t client)
 
         if (one->client == client) {
             acknowledger_leave(txn, one);
-            return;
+            return true;
         }
     }
+    return false;
 }
 
 void txn_acknowledgers_close(struct txn *txn)

@@ -7,27 +7,35 @@
 #include "assent/alloc.h"
 #include "coordinator/txn/core.h"
 
-enum verdict { SILENCE, LATE_TERM, COMMIT, PENDING, UNKNOWN, ABORT };
+/*
+ * A branch that stands in no record of its attempt is none whose statements an agent ran, so it is
+ * not ours to commit (R8), and a gid with another id than its attempt's is somebody's invention.
+ */
+static bool recorded(const struct txn_outcome *outcome, uint32_t number, struct as_bytes id)
+{
+    return txn_outcome_branch(outcome, number) && strlen(outcome->id) == id.len &&
+           memcmp(outcome->id, id.data, id.len) == 0;
+}
 
-static enum verdict judge(const struct txn *txn, struct as_attempt attempt)
+enum as_verdict txn_verdict(const struct txn *txn, struct as_attempt attempt, uint32_t number,
+                            struct as_bytes id)
 {
     const struct txn_run *run = txn_run_by_attempt(txn, attempt);
+    const struct txn_outcome *outcome = txn_outcome_by_attempt(txn, attempt);
 
-    if (!txn->drive.leading)
-        return SILENCE;
-    if (attempt.term > txn->drive.term)
-        return LATE_TERM;
+    if (!txn->drive.leading || attempt.term > txn->drive.term)
+        return AS_VERDICT_NONE;
     if (txn_table_committed(txn, attempt))
-        return COMMIT;
+        return !outcome || recorded(outcome, number, id) ? AS_VERDICT_COMMIT : AS_VERDICT_UNKNOWN;
     if (run && run->state == TXN_RUN_DECIDING)
-        return SILENCE;
+        return AS_VERDICT_NONE;
     if (run && txn_run_undecided(run))
-        return PENDING;
+        return AS_VERDICT_PENDING;
     if (as_attempt_compare(attempt, txn->table.set.horizon) <= 0)
-        return UNKNOWN;
+        return AS_VERDICT_UNKNOWN;
     if (attempt.term == txn->drive.term && attempt.seq > txn->drive.seq)
-        return SILENCE;
-    return ABORT;
+        return AS_VERDICT_NONE;
+    return AS_VERDICT_ABORT;
 }
 
 /* Only the inquiry tells the id of an attempt that no record speaks of: an acknowledgement does
@@ -82,31 +90,15 @@ static void warn(struct txn *txn, enum as_trace_kind kind, uint64_t session,
                                           .number = session});
 }
 
-static void unknown(struct txn *txn, uint64_t session, const struct as_wire_inquire *inquire)
-{
-    answer(txn, session, inquire, AS_ANSWER_UNKNOWN);
-    warn(txn, AS_TRACE_UNKNOWN_INQUIRED, session, inquire);
-}
-
-/*
- * Committed. What proves the branch's outcome (R7) is known as long as the outcome is kept; xid 0
- * says that it is not. A branch that stands in no record is none whose statements an agent ran, so
- * it is not ours to commit (R8): unknown.
- */
+/* What proves the branch's outcome (R7) is known as long as the outcome is kept; xid 0 says that it
+ * is not. */
 static void committed(struct txn *txn, uint64_t session, const struct as_wire_inquire *inquire)
 {
     const struct txn_outcome *outcome = txn_outcome_by_attempt(txn, inquire->branch.attempt);
-    const struct txn_outcome_branch *branch = NULL;
-    struct as_wire_decision *commit;
+    const struct txn_outcome_branch *branch =
+        outcome ? txn_outcome_branch(outcome, inquire->branch.number) : NULL;
+    struct as_wire_decision *commit = decision(txn, session, AS_WIRE_COMMIT, inquire);
 
-    if (outcome) {
-        branch = txn_outcome_branch(outcome, inquire->branch.number);
-        if (!branch) {
-            unknown(txn, session, inquire);
-            return;
-        }
-    }
-    commit = decision(txn, session, AS_WIRE_COMMIT, inquire);
     if (branch) {
         commit->xid = branch->xid;
         commit->identity = branch->identity;
@@ -116,6 +108,7 @@ static void committed(struct txn *txn, uint64_t session, const struct as_wire_in
 as_err txn_on_inquire(struct txn *txn, const struct txn_event *event)
 {
     const struct as_wire_inquire *inquire = event->inquire.inquire;
+    struct as_attempt attempt = inquire->branch.attempt;
     uint64_t session = event->inquire.session;
 
     if (txn_out_reserve(&txn->out, 2, inquire->id.len + 1))
@@ -125,23 +118,24 @@ as_err txn_on_inquire(struct txn *txn, const struct txn_event *event)
     if (!txn->drive.doubts)
         return AS_ERR_NOMEM;
     txn->counts.inquiries++;
-    switch (judge(txn, inquire->branch.attempt)) {
-    case SILENCE:
+    switch (txn_verdict(txn, attempt, inquire->branch.number, inquire->id)) {
+    case AS_VERDICT_NONE:
+    case AS_VERDICT_COUNT:
+        if (txn->drive.leading && attempt.term > txn->drive.term)
+            warn(txn, AS_TRACE_LATE_TERM, session, inquire);
         break;
-    case LATE_TERM:
-        warn(txn, AS_TRACE_LATE_TERM, session, inquire);
-        break;
-    case COMMIT:
+    case AS_VERDICT_COMMIT:
         committed(txn, session, inquire);
         break;
-    case PENDING:
+    case AS_VERDICT_PENDING:
         answer(txn, session, inquire, AS_ANSWER_PENDING);
         break;
-    case UNKNOWN:
-        unknown(txn, session, inquire);
+    case AS_VERDICT_UNKNOWN:
+        answer(txn, session, inquire, AS_ANSWER_UNKNOWN);
+        warn(txn, AS_TRACE_UNKNOWN_INQUIRED, session, inquire);
         break;
-    case ABORT:
-        remember(txn, inquire->branch.attempt, inquire->id);
+    case AS_VERDICT_ABORT:
+        remember(txn, attempt, inquire->id);
         decision(txn, session, AS_WIRE_ABORT, inquire);
         break;
     }

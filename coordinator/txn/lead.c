@@ -126,7 +126,7 @@ as_err txn_due_adopted(struct txn *txn)
 
 static as_err resign_reserve(struct txn *txn)
 {
-    size_t effects = 1 + txn_acknowledger_count(txn), bytes = 0;
+    size_t effects = 1 + txn_acknowledger_count(txn) + txn->drive.ask_count, bytes = 0;
     struct txn_run *run;
     uint32_t handle = 0;
 
@@ -174,6 +174,7 @@ as_err txn_on_resign(struct txn *txn)
     while ((run = next_run(txn, &handle)))
         resign_run(txn, run);
     txn_must(txn_acknowledgers_refuse(txn, (struct as_attempt){0, 0}, AS_REFUSAL_OUTCOME_UNKNOWN));
+    txn_asks_refuse(txn);
     drop_runs(txn);
     txn_servings_stop(txn);
     txn_timer_stop(txn, &drive->lazy);
@@ -351,6 +352,10 @@ static void applied(struct txn *txn, const struct txn_record *record,
                                                   .name = folded->participant->name});
         txn_participant_applied(txn, folded->participant);
         break;
+    case TXN_RECORD_RESOLVE:
+        if (txn->drive.leading)
+            txn_resolve_applied(txn, record);
+        break;
     case TXN_RECORD_NOOP:
     case TXN_RECORD_END:
         break;
@@ -361,11 +366,13 @@ static void applied(struct txn *txn, const struct txn_record *record,
 static as_err apply_reserve(struct txn *txn, const struct txn_record *record)
 {
     const struct txn_run *run = NULL;
-    size_t effects = 4 + txn_acknowledger_count(txn);
+    size_t effects = 4 + txn_acknowledger_count(txn) + txn->drive.ask_count;
     size_t bytes = 3 * txn_view_bytes(AS_BRANCHES_MAX);
 
     if (record->type == TXN_RECORD_FINISH || record->type == TXN_RECORD_NOOP)
         return AS_OK;
+    if (record->type == TXN_RECORD_RESOLVE)
+        return txn_out_reserve(&txn->out, effects, TXN_RESOLVED_BYTES);
     if (record->type == TXN_RECORD_COMMIT)
         run = txn_run_by_attempt(txn, record->commit.attempt);
     else if (record->type == TXN_RECORD_HEURISTIC)

@@ -65,6 +65,19 @@ static void put_participant(struct as_buf *buf, const struct txn_record *record)
     as_put_u32(buf, record->participant.timeline);
 }
 
+static void put_resolve(struct as_buf *buf, const struct txn_record *record)
+{
+    char gid[AS_GID_LEN_MAX + 1];
+    size_t len = as_gid_format(&record->resolve.gid, gid);
+
+    as_put_u16(buf, (uint16_t)record->resolve.participant);
+    as_put_text8(buf, gid, len);
+    as_put_u64(buf, record->resolve.xid);
+    as_put_u8(buf, record->resolve.commit);
+    as_put_text16(buf, (const char *)record->resolve.who.data, record->resolve.who.len);
+    as_put_text16(buf, (const char *)record->resolve.why.data, record->resolve.why.len);
+}
+
 void txn_record_put(struct as_buf *buf, const struct txn_record *record)
 {
     switch (record->type) {
@@ -96,6 +109,9 @@ void txn_record_put(struct as_buf *buf, const struct txn_record *record)
         break;
     case TXN_RECORD_PARTICIPANT:
         put_participant(buf, record);
+        break;
+    case TXN_RECORD_RESOLVE:
+        put_resolve(buf, record);
         break;
     case TXN_RECORD_NOOP:
     case TXN_RECORD_END:
@@ -250,6 +266,24 @@ static void take_participant(struct as_reader *in, struct txn_record *ret)
     ret->participant.timeline = as_read_u32(in);
 }
 
+static void take_resolve(struct as_reader *in, struct txn_record *ret)
+{
+    struct as_bytes gid;
+    uint8_t commit;
+
+    ret->resolve.participant = take_participant_id(in);
+    gid = as_read_text8(in);
+    ret->resolve.xid = as_read_u64(in);
+    commit = as_read_u8(in);
+    ret->resolve.commit = commit == 1;
+    ret->resolve.who = as_read_text16(in);
+    ret->resolve.why = as_read_text16(in);
+    if (in->bad || commit > 1 || as_gid_parse((const char *)gid.data, gid.len, &ret->resolve.gid) ||
+        ret->resolve.who.len < 1 || ret->resolve.who.len > AS_WHO_LEN_MAX ||
+        ret->resolve.why.len < 1 || ret->resolve.why.len > AS_REASON_LEN_MAX)
+        object(in);
+}
+
 as_err txn_record_take(uint8_t type, struct as_bytes payload, struct txn_record *ret)
 {
     struct as_reader in = as_reader_of(payload);
@@ -288,6 +322,9 @@ as_err txn_record_take(uint8_t type, struct as_bytes payload, struct txn_record 
     case TXN_RECORD_PARTICIPANT:
         take_participant(&in, ret);
         break;
+    case TXN_RECORD_RESOLVE:
+        take_resolve(&in, ret);
+        break;
     default:
         return AS_ERR_MALFORMED;
     }
@@ -312,6 +349,7 @@ const char *txn_record_type_text(uint8_t type)
         [TXN_RECORD_FINISH] = "FINISH",       [TXN_RECORD_ABORT] = "ABORT",
         [TXN_RECORD_HEURISTIC] = "HEURISTIC", [TXN_RECORD_ACKNOWLEDGE] = "ACKNOWLEDGE",
         [TXN_RECORD_HORIZON] = "HORIZON",     [TXN_RECORD_PARTICIPANT] = "PARTICIPANT",
+        [TXN_RECORD_RESOLVE] = "RESOLVE",
     };
 
     return type > 0 && type < TXN_RECORD_END ? texts[type] : "?";

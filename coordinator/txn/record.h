@@ -17,6 +17,7 @@ enum txn_record_type {
     TXN_RECORD_ACKNOWLEDGE,
     TXN_RECORD_HORIZON,
     TXN_RECORD_PARTICIPANT,
+    TXN_RECORD_RESOLVE,
     TXN_RECORD_END,
 };
 
@@ -82,6 +83,14 @@ struct txn_record {
             uint64_t system_id;
             uint32_t timeline;
         } participant;
+        /* What an operator decides about a prepared branch; changes nothing in the table. */
+        struct {
+            uint32_t participant;
+            struct as_gid gid;
+            uint64_t xid;
+            bool commit;
+            struct as_bytes who, why;
+        } resolve;
     };
 };
 

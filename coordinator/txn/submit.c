@@ -311,6 +311,6 @@ void txn_on_forget(struct txn *txn, uint64_t client)
 
     if (waiter)
         txn_waiter_leave(txn, waiter);
-    else
-        txn_acknowledger_forget(txn, client);
+    else if (!txn_acknowledger_forget(txn, client))
+        txn_ask_forget(txn, client);
 }

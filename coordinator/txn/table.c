@@ -366,6 +366,8 @@ static as_err fold_record(struct txn *txn, const struct txn_entry *entry,
         return AS_OK;
     case TXN_RECORD_PARTICIPANT:
         return fold_participant(txn, record, ret);
+    case TXN_RECORD_RESOLVE: /* durable, so that it is known who decided it; the table is as before */
+        return record->resolve.participant < txn->table.participant_count ? AS_OK : AS_ERR_CORRUPT;
     case TXN_RECORD_END:
         break;
     }

@@ -29,6 +29,7 @@ enum txn_timer_kind {
     TXN_TIMER_DYING,
     TXN_TIMER_SERVE,
     TXN_TIMER_ADOPTED,
+    TXN_TIMER_ASK,
 };
 
 struct txn_timer {

@@ -25,20 +25,32 @@ void txn_trace(struct txn *txn, enum as_trace_kind kind, const struct txn_run *r
         (struct as_trace){.kind = kind, .attempt = run->attempt, .number = number, .id = run->id};
 }
 
-void txn_reply(struct txn *txn, uint64_t client, const char *id, const struct as_txn_view *view)
+void txn_reply_with(struct txn *txn, uint64_t client, const struct as_reply *reply)
 {
     struct txn_effect *effect = txn_out_add(&txn->out, TXN_REPLY);
 
     effect->reply.client = client;
-    effect->reply.reply = (struct as_reply){.id = id, .view = view};
+    effect->reply.reply = *reply;
+}
+
+void txn_reply(struct txn *txn, uint64_t client, const char *id, const struct as_txn_view *view)
+{
+    txn_reply_with(txn, client, &(struct as_reply){.id = id, .view = view});
 }
 
 void txn_reply_refused(struct txn *txn, uint64_t client, const char *id, enum as_refusal why)
 {
-    struct txn_effect *effect = txn_out_add(&txn->out, TXN_REPLY);
+    txn_reply_with(txn, client, &(struct as_reply){.refused = true, .refusal = why, .id = id});
+}
 
-    effect->reply.client = client;
-    effect->reply.reply = (struct as_reply){.refused = true, .refusal = why, .id = id};
+void txn_reply_refused_for(struct txn *txn, uint64_t client, const char *id, enum as_refusal why,
+                           struct as_bytes message)
+{
+    struct as_reply reply = {.refused = true, .refusal = why, .id = id};
+
+    if (message.len > 0)
+        reply.detail = txn_out_text(&txn->out, (const char *)message.data, message.len);
+    txn_reply_with(txn, client, &reply);
 }
 
 as_err txn_refuse(struct txn *txn, uint64_t client, const char *id, enum as_refusal why)
@@ -108,6 +120,7 @@ static void drive_init(struct txn_drive *drive, const struct txn_config *config)
     drive->rng.state = config->seed;
     txn_list_init(&drive->live);
     txn_list_init(&drive->acknowledgers);
+    txn_list_init(&drive->asks);
     txn_list_init(&drive->finishing);
     txn_list_init(&drive->aborting);
     txn_list_init(&drive->proposed);
@@ -144,6 +157,7 @@ void txn_free(struct txn *txn)
     txn_runs_close(txn);
     txn_waiters_close(txn);
     txn_acknowledgers_close(txn);
+    txn_asks_close(txn);
     txn_sessions_close(txn);
     txn_table_close(txn);
     as_free(txn->drive.doubts);
@@ -185,6 +199,7 @@ static as_err handle(struct txn *txn, const struct txn_event *event)
         return AS_OK;
     case TXN_SESSION_DOWN:
         txn_on_session_down(txn, event->session);
+        txn_asks_session_down(txn, event->session);
         begin_due(txn);
         return AS_OK;
     case TXN_VOTE:
@@ -195,6 +210,14 @@ static as_err handle(struct txn *txn, const struct txn_event *event)
         return txn_on_inquire(txn, event);
     case TXN_ACKNOWLEDGE:
         return txn_on_acknowledge(txn, event);
+    case TXN_PREPARED:
+        return txn_on_prepared(txn, event);
+    case TXN_RESOLVE:
+        return txn_on_resolve(txn, event);
+    case TXN_LISTED:
+        return txn_on_listed(txn, event);
+    case TXN_RESOLVED:
+        return txn_on_resolved(txn, event);
     case TXN_TIMER:
         return txn_due(txn);
     }

@@ -49,6 +49,10 @@ enum txn_event_kind {
     TXN_ACK,
     TXN_INQUIRE,
     TXN_ACKNOWLEDGE, /* an operator closes a heuristic outcome */
+    TXN_PREPARED,    /* an operator asks what is prepared at a participant */
+    TXN_RESOLVE,     /* an operator finishes a branch that nobody can answer for (R6) */
+    TXN_LISTED,      /* an agent's answers to these two */
+    TXN_RESOLVED,
     TXN_TIMER,
 };
 
@@ -100,11 +104,31 @@ struct txn_event {
             uint32_t branch;
             struct as_bytes who, why;
         } acknowledge;
+        struct {
+            uint64_t client;
+            const char *participant;
+            const char *cluster;
+            uint64_t incarnation; /* the cluster's */
+        } prepared;
+        struct {
+            uint64_t client;
+            const struct as_resolve *resolve; /* its gid is of our cluster */
+            uint64_t incarnation;             /* the cluster's */
+        } resolve;
+        struct {
+            uint64_t session;
+            const struct as_wire_listed *listed;
+        } listed;
+        struct {
+            uint64_t session;
+            const struct as_wire_resolved *resolved;
+        } resolved;
     };
 };
 
 enum txn_effect_kind {
-    TXN_SEND,    /* `msg` to `session`: EXECUTE, READ_FINISH, COMMIT, ABORT, ANSWER or ROTATE */
+    TXN_SEND,    /* `msg` to `session`: EXECUTE, READ_FINISH, COMMIT, ABORT, ANSWER, ROTATE, LIST
+                    or RESOLVE */
     TXN_PROPOSE, /* append `type` + `payload`; if not forced it may wait for company, nobody waits
                     for it */
     TXN_REPLY,
@@ -188,6 +212,7 @@ struct txn_counts {
     uint32_t outcomes;
     size_t committed_set_bytes;
     uint64_t committed, aborted[AS_REASON_COUNT], finished, inquiries, alarms; /* since the start */
+    uint64_t resolved_commit, resolved_abort; /* done on an operator's word */
 };
 void txn_count(const struct txn *txn, struct txn_counts *ret);
 

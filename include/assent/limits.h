@@ -10,6 +10,7 @@
 #define AS_CLUSTER_LEN_MAX 32     /* cluster name */
 #define AS_PARTICIPANT_LEN_MAX 63 /* participant name: [a-z0-9_-], first a letter */
 #define AS_GID_LEN_MAX 199        /* PostgreSQL refuses 200 bytes and more (22023) */
+#define AS_ROLE_LEN_MAX 63        /* PostgreSQL cuts names there */
 #define AS_IDENTITY_LEN 16        /* random token of a database */
 #define AS_HASH_LEN 32            /* SHA-256 of the canonical branches */
 
@@ -20,6 +21,7 @@
 #define AS_BODY_BYTES_MAX (1u << 20) /* HTTP body */
 #define AS_RESULT_BYTES_MAX (1u << 20) /* encoded results of one branch */
 #define AS_REASON_LEN_MAX 500          /* message of a reason, cut at a UTF-8 boundary with "..." */
+#define AS_WHO_LEN_MAX 100             /* who an operator says he is */
 #define AS_TIMEOUT_MS_DEFAULT 30000
 #define AS_TIMEOUT_MS_MAX 3600000
 
@@ -33,6 +35,7 @@
 
 /* Wire. */
 #define AS_FRAME_BYTES_MAX (4u << 20)
+#define AS_PREPARED_LISTED_MAX 1000         /* prepared transactions in one listing */
 #define AS_SEND_QUEUE_BYTES_MAX (64u << 20) /* unsent bytes of one session before it is closed */
 
 /* Decision log. */

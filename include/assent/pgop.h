@@ -25,6 +25,8 @@ enum as_pg_kind {
     AS_PG_PROBE,
     /* All prepared transactions of this database that are ours, and counts of the others (R6). */
     AS_PG_SCAN,
+    /* All of this database, foreign ones too: for an operator. */
+    AS_PG_LIST,
     /* Write a new identity token (R7), if the row's counter is lower than `counter`, so that the storage was
      * rolled back; otherwise the row stays, for only what this agent had read of it was old. Ends with
      * as_pg_up facts anew. */
@@ -69,8 +71,8 @@ struct as_pg_op {
 };
 
 struct as_pg_prepared {
-    const char *gid;
-    uint32_t xid32;
+    const char *gid, *owner;
+    uint64_t xid; /* 0: not known */
     int64_t age_ms;
 };
 
@@ -97,10 +99,10 @@ struct as_pg_done {
     bool marker;
     struct as_identity
         identity; /* the one the database bears at this moment, checked against timeline */
-    /* SCAN */
-    const struct as_pg_prepared *rows; /* ours */
+    /* SCAN, LIST */
+    const struct as_pg_prepared *rows;
     uint32_t row_count;
-    uint32_t foreign;    /* not ours, in this database */
+    uint32_t foreign;    /* SCAN: not ours, in this database */
     uint32_t slots_used; /* in the whole instance */
 };
 

@@ -23,6 +23,22 @@
     X(LOST_PREPARE, "lost_prepare")         \
     X(UNVERIFIED, "unverified")
 
+/* What a leader answers about an attempt (R3). */
+#define AS_VERDICT_MAP(X) \
+    X(NONE, "none")       \
+    X(PENDING, "pending") \
+    X(COMMIT, "commit")   \
+    X(ABORT, "abort")     \
+    X(UNKNOWN, "unknown")
+
+/* What a prepared transaction is to this cluster. */
+#define AS_PREPARED_MAP(X)                    \
+    X(LIVE, "live")                           \
+    X(IN_DOUBT, "in_doubt")                   \
+    X(ORPHANED, "orphaned")                   \
+    X(OTHER_INCARNATION, "other_incarnation") \
+    X(FOREIGN, "foreign")
+
 #define AS_REASON_MAP(X)                                  \
     X(NONE, "none")                                       \
     X(STATEMENT_FAILED, "statement_failed")               \
@@ -37,14 +53,20 @@
 
 #define AS_TXN_STATE_ENUM(name, text) AS_TXN_##name,
 #define AS_BRANCH_STATE_ENUM(name, text) AS_BRANCH_##name,
+#define AS_VERDICT_ENUM(name, text) AS_VERDICT_##name,
+#define AS_PREPARED_ENUM(name, text) AS_PREPARED_##name,
 #define AS_REASON_ENUM(name, text) AS_REASON_##name,
 enum as_txn_state { AS_TXN_STATE_MAP(AS_TXN_STATE_ENUM) AS_TXN_STATE_COUNT };
 enum as_branch_state { AS_BRANCH_STATE_MAP(AS_BRANCH_STATE_ENUM) AS_BRANCH_STATE_COUNT };
+enum as_verdict { AS_VERDICT_MAP(AS_VERDICT_ENUM) AS_VERDICT_COUNT };
+enum as_prepared { AS_PREPARED_MAP(AS_PREPARED_ENUM) AS_PREPARED_COUNT };
 enum as_reason_code { AS_REASON_MAP(AS_REASON_ENUM) AS_REASON_COUNT };
 
 /* Texts of the API; never NULL ("?" for a number that is none). */
 const char *as_txn_state_text(enum as_txn_state state);
 const char *as_branch_state_text(enum as_branch_state state);
+const char *as_verdict_text(enum as_verdict verdict);
+const char *as_prepared_text(enum as_prepared prepared);
 const char *as_reason_text(enum as_reason_code code);
 /* The state of that API text; NOTFOUND if there is none. */
 as_err as_txn_state_of(const char *text, enum as_txn_state *ret_state) AS_MUSTCHECK;

@@ -19,6 +19,7 @@ enum as_trace_level { AS_TRACE_DEBUG, AS_TRACE_INFO, AS_TRACE_WARN, AS_TRACE_ALA
     X(COMMIT_WITHOUT_EFFECT, ALARM, "a COMMIT record had no effect (R1)")            \
     X(HEURISTIC, ALARM, "heuristic outcome: an operator must look (R7)")             \
     X(ACKNOWLEDGED, INFO, "an operator closed a heuristic outcome")                  \
+    X(RESOLVED, WARN, "an operator's word about a prepared branch is logged (R6)")   \
     X(LATE_TERM, WARN, "inquiry about a term later than ours (R3)")                  \
     X(UNKNOWN_INQUIRED, WARN, "inquiry about an attempt below the horizon (R3)")     \
     X(HORIZON, INFO, "the set of committed attempts was cut (R8)")                   \
@@ -52,6 +53,7 @@ enum as_trace_level { AS_TRACE_DEBUG, AS_TRACE_INFO, AS_TRACE_WARN, AS_TRACE_ALA
     X(BRANCH_REFUSED, DEBUG, "branch votes no")                                      \
     X(BRANCH_FINISHED, DEBUG, "branch finished")                                     \
     X(BRANCH_FENCED, WARN, "prepare refused: an older term, or aborted before (R5)") \
+    X(BRANCH_RESOLVED, WARN, "branch finished on an operator's word (R6)")           \
     X(BRANCH_IN_DOUBT, WARN, "prepared branch waits for an answer (R6)")             \
     X(BRANCH_ORPHANED, ALARM, "prepared branch answered unknown: resolve by hand (R6)")
 

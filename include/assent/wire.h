@@ -41,6 +41,10 @@ enum as_wire_type {
     AS_WIRE_RAFT,      /* node: a message of coordinator/raft */
     AS_WIRE_FORWARD,   /* node: a request of my API that the leader must answer */
     AS_WIRE_FORWARDED, /* node: its answer */
+    AS_WIRE_LIST,      /* node: what is prepared there? all of ours, or this gid */
+    AS_WIRE_LISTED,    /* agent: the answer to LIST */
+    AS_WIRE_RESOLVE,   /* node: an operator's word about a branch nobody can answer for (R6) */
+    AS_WIRE_RESOLVED,  /* agent: what became of a RESOLVE */
     AS_WIRE_TYPE_END,
 };
 
@@ -64,6 +68,18 @@ enum as_ack {
 enum as_answer {
     AS_ANSWER_PENDING = 1, /* undecided here: keep it, ask again */
     AS_ANSWER_UNKNOWN,     /* below the horizon: an operator resolves it (R6) */
+};
+
+/* What became of LIST (DONE, BUSY, REFUSED, DOWN) and RESOLVE. */
+enum as_asked {
+    AS_ASKED_DONE = 1,
+    AS_ASKED_GONE,      /* not prepared there (any more) */
+    AS_ASKED_OTHERWISE, /* proven: somebody else finished it the other way (R7) */
+    AS_ASKED_REPLACED,  /* the gid bears another transaction than the one that was listed */
+    AS_ASKED_BUSY,      /* not now: nothing was done */
+    AS_ASKED_REFUSED,   /* by the database: nothing was done */
+    AS_ASKED_DOWN,      /* the database is not to be reached: nothing was done */
+    AS_ASKED_UNKNOWN,   /* sent to the database, and nothing proves what came of it */
 };
 
 /* Which branch of which attempt, at which participant of this session. */
@@ -156,6 +172,47 @@ struct as_wire_answer {
     enum as_answer answer;
 };
 
+struct as_wire_list {
+    uint16_t slot;
+    uint64_t ticket;     /* the node's; comes back in the answer */
+    struct as_bytes gid; /* empty: everything in this database, foreign ones too */
+};
+
+struct as_wire_listed {
+    uint16_t slot;
+    uint64_t ticket;
+    enum as_asked asked;
+    uint32_t total;       /* in this database, also those that are not among the rows */
+    uint32_t foreign;     /* of these: not of this cluster's name */
+    struct as_bytes rows; /* at most AS_PREPARED_LISTED_MAX; whole: as_wire_prepared_take */
+    struct as_bytes message;
+};
+
+/* A row of LISTED. A gid and an owner hold no NUL, and nothing else is sure of them. */
+struct as_wire_prepared {
+    struct as_bytes gid;   /* perhaps foreign */
+    struct as_bytes owner; /* the role that prepared it */
+    uint64_t xid;          /* tells it from another one of that gid */
+    int64_t age_ms;
+    bool waits; /* prepared for longer than the grace time, and nobody finishes it */
+};
+
+struct as_wire_resolve {
+    uint16_t slot;
+    uint64_t ticket;
+    bool commit;
+    uint64_t xid; /* as it was listed, and logged */
+    struct as_bytes gid;
+};
+
+struct as_wire_resolved {
+    uint16_t slot;
+    uint64_t ticket;
+    enum as_asked asked;
+    bool tag; /* DONE: the command's own tag came back; false: R7 proved it afterwards */
+    struct as_bytes message;
+};
+
 struct as_wire_msg {
     enum as_wire_type type;
     union {
@@ -183,6 +240,10 @@ struct as_wire_msg {
             uint64_t number; /* the asking node's; comes back */
             struct as_bytes bytes;
         } forward; /* FORWARD, FORWARDED */
+        struct as_wire_list list;
+        struct as_wire_listed listed;
+        struct as_wire_resolve resolve;
+        struct as_wire_resolved resolved;
     };
 };
 
@@ -195,6 +256,10 @@ void as_wire_put(struct as_buf *buf, const struct as_wire_msg *msg);
  */
 as_err as_wire_take(struct as_bytes bytes, struct as_wire_msg *ret_msg,
                     size_t *ret_used) AS_MUSTCHECK;
+
+/* Rows of LISTED. What as_wire_take took holds whole rows only: then `take` does not fail before the end. */
+void as_wire_prepared_put(struct as_buf *rows, const struct as_wire_prepared *row);
+as_err as_wire_prepared_take(struct as_reader *rows, struct as_wire_prepared *ret_row) AS_MUSTCHECK;
 
 const char *as_wire_type_text(enum as_wire_type type);
 

@@ -59,8 +59,8 @@ bool agent_drain(struct agent *agent);
 
 struct agent_counts {
     uint64_t executed, voted_yes, voted_no, voted_read_only, committed, aborted, heuristic,
-        inquiries, fenced;
-    uint32_t branches; /* live now */
+        inquiries, fenced, resolved; /* resolved: on an operator's word */
+    uint32_t branches;               /* live now */
     uint32_t queued;
 };
 void agent_count(const struct agent *agent, struct agent_counts *ret);

@@ -241,7 +241,8 @@ void agent_on_pg_done(struct agent *agent, const struct as_pg_done *done)
 
         crash_points(done);
         agent_step(agent, live, &event);
-    } else if (done->participant < agent->config.participant_count) {
+    } else if (!agent_ask_done(agent, done) &&
+               done->participant < agent->config.participant_count) {
         struct agent_participant *participant = &agent->participants[done->participant];
 
         if (done->id && done->id == participant->scan_op)

@@ -7,6 +7,7 @@
  *   execute.c  new work: EXECUTE, fencing (R5), admission, deadlines
  *   finish.c   COMMIT, ABORT, READ_FINISH, ANSWER
  *   scan.c     pg_prepared_xacts: inquiries and STATUS (R6)
+ *   ask.c      what an operator asks: LIST, RESOLVE (R6)
  *   agent.c    participants, timer, and the end of every call
  *
  * Every call of agent.h ends in agent_settle: sessions that were found bad in the meantime are
@@ -29,6 +30,7 @@
 #define AGENT_LIVE_MAX (1u << 20) /* branches at one time, queued and found ones included */
 #define AGENT_PAST_MAX 4096       /* ended branches remembered (R5) */
 #define AGENT_QUEUE_MAX 1000      /* default of queue_max */
+#define AGENT_ASKS_MAX 16         /* an operator's questions under way */
 #define AGENT_INQUIRIES_MAX 1000  /* per participant and scan */
 #define AGENT_WORK_KEEP_BYTES \
     65536 /* a work buffer up to this size is kept for the next branch \
@@ -120,6 +122,20 @@ struct agent_session {
     struct agent_timer timer;
 };
 
+/* A LIST or RESOLVE under way. */
+struct agent_ask {
+    uint64_t op_id; /* in flight; 0: this place is free */
+    enum { AGENT_ASK_LIST, AGENT_ASK_LOOK, AGENT_ASK_FINISH, AGENT_ASK_PROVE } step;
+    uint64_t connection, ticket; /* where the answer goes */
+    uint16_t slot;
+    bool commit;
+    uint64_t xid;                 /* of the transaction that the operator saw */
+    struct as_identity identity;  /* of the database that listed it */
+    enum as_asked refused;        /* PROVE: what FINISH ended with; UNKNOWN: without an answer */
+    struct as_reason refusal;     /* and its message */
+    char gid[AS_GID_LEN_MAX + 1]; /* of LIST perhaps "": all of them */
+};
+
 /* An ended branch: its attempt is never run again (R5), a resent decision is answered at once. */
 struct agent_past {
     struct agent_key key;
@@ -150,7 +166,9 @@ struct agent {
     struct agent_live **lives;
     uint32_t live_cap, live_made, live_free;
     struct as_map live_map;
-    uint32_t working; /* with an operation in flight or an open transaction */
+    uint32_t working; /* with an operation in flight or an open transaction; asks too */
+
+    struct agent_ask asks[AGENT_ASKS_MAX];
 
     struct agent_past *past;
     uint32_t past_next;
@@ -162,6 +180,12 @@ struct agent {
 static inline as_time agent_now(const struct agent *agent)
 {
     return agent->ops->now(agent->env);
+}
+
+/* A decision about it is being carried out. */
+static inline bool agent_live_finishing(const struct agent_live *live)
+{
+    return live->branch.state != BRANCH_PREPARED && live->branch.state != BRANCH_EXECUTING;
 }
 
 static inline struct agent_participant *agent_of(struct agent *agent, const struct agent_live *live)
@@ -239,6 +263,14 @@ void agent_on_read_finish(struct agent *agent, const struct as_wire_branch *bran
 void agent_on_answer(struct agent *agent, const struct as_wire_answer *answer);
 bool agent_branch_valid(const struct agent *agent, const struct as_wire_branch *branch);
 struct agent_key agent_key_of(const struct as_wire_branch *branch);
+
+/* ask.c */
+void agent_on_list(struct agent *agent, struct agent_session *session,
+                   const struct as_wire_list *list);
+void agent_on_resolve(struct agent *agent, struct agent_session *session,
+                      const struct as_wire_resolve *resolve);
+/* False: not of an ask. */
+bool agent_ask_done(struct agent *agent, const struct as_pg_done *done);
 
 /* scan.c */
 void agent_scan_start(struct agent *agent, uint32_t index);

@@ -131,15 +131,19 @@ static void listed(struct scan *scan, const struct as_pg_prepared *row, uint32_t
     struct as_gid gid;
 
     if (as_gid_parse(row->gid, strlen(row->gid), &gid) ||
-        strcmp(gid.cluster, agent->config.cluster) != 0 || gid.incarnation != agent->incarnation) {
+        strcmp(gid.cluster, agent->config.cluster) != 0) {
         scan->status.foreign++;
         return;
     }
-    scan->status.prepared++;
     if (!scan->status.oldest_gid.data || row->age_ms > scan->status.oldest_age_ms) {
         scan->status.oldest_age_ms = row->age_ms;
         scan->status.oldest_gid = (struct as_bytes){(const uint8_t *)row->gid, strlen(row->gid)};
     }
+    if (gid.incarnation != agent->incarnation) { /* nobody here can be asked: an operator's */
+        scan->status.orphaned++;
+        return;
+    }
+    scan->status.prepared++;
     live = find_or_make(scan, &gid);
     if (!live || strcmp(live->id, gid.id) != 0) {
         scan->status.in_doubt +=
@@ -148,8 +152,8 @@ static void listed(struct scan *scan, const struct as_pg_prepared *row, uint32_t
     }
     live->seen_scan = scan->participant->scan_seq;
     live->vanished = false;
-    if (live->branch.state != BRANCH_PREPARED && live->branch.state != BRANCH_EXECUTING)
-        return; /* it is being finished */
+    if (agent_live_finishing(live))
+        return;
     scan->status.orphaned += live->orphaned;
     scan->status.in_doubt += old && !live->orphaned;
     if (!old && !impatient(agent, live))

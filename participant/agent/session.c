@@ -257,6 +257,12 @@ static void on_message_open(struct agent *agent, struct agent_session *session,
     case AS_WIRE_ANSWER:
         agent_on_answer(agent, &msg->answer);
         break;
+    case AS_WIRE_LIST:
+        agent_on_list(agent, session, &msg->list);
+        break;
+    case AS_WIRE_RESOLVE:
+        agent_on_resolve(agent, session, &msg->resolve);
+        break;
     default:
         refuse(agent, session, unexpected, as_wire_type_text(msg->type));
         break;

@@ -482,6 +482,7 @@ static as_err on_pg_done(struct branch *branch, const struct branch_event *event
         probe_done(branch, event, out);
         break;
     case AS_PG_SCAN:
+    case AS_PG_LIST:
     case AS_PG_ROTATE:
         AS_ASSERT(false); /* a branch never starts these */
     }

@@ -1,6 +1,6 @@
 /*
  * COMMIT PREPARED and ROLLBACK PREPARED, and what the agent asks about prepared transactions:
- * PROBE, SCAN, ROTATE.
+ * PROBE, SCAN, LIST, ROTATE.
  *
  * Fault model: the gid is not there, busy, or another role's; the database is a standby; it warns
  * instead of committing durably. Nothing is guessed here: the agent gets what the server said.
@@ -73,6 +73,8 @@ bool finish_send(struct conn *conn, struct job *job)
         return send_probe(conn, job);
     case AS_PG_ROTATE:
         return send_rotate(conn, job);
+    case AS_PG_LIST:
+        return conn_send_fixed(conn, FIXED_LIST, 0, NULL) && conn_sync(conn, true);
     default:
         if (job->internal)
             return conn_send_fixed(conn, FIXED_UNMARK, 0, NULL) && conn_sync(conn, true);
@@ -126,7 +128,7 @@ static void status_read(struct job *job, const PGresult *result, bool with_statu
         memset(&job->identity, 0, sizeof job->identity);
 }
 
-static void scanned(struct job *job, PGresult **result)
+static void scanned(struct job *job, PGresult **result, bool list)
 {
     int count = PQntuples(*result);
     struct as_pg_prepared *rows = as_alloc_zero((size_t)count + 1, sizeof *rows);
@@ -141,7 +143,8 @@ static void scanned(struct job *job, PGresult **result)
         }
         rows[job->row_count++] = (struct as_pg_prepared){
             .gid = PQgetvalue(*result, i, 0),
-            .xid32 = (uint32_t)strtoul(PQgetvalue(*result, i, 1), NULL, 10),
+            .owner = list ? PQgetvalue(*result, i, 3) : "",
+            .xid = list ? strtoull(PQgetvalue(*result, i, 1), NULL, 10) : 0,
             .age_ms = strtoll(PQgetvalue(*result, i, 2), NULL, 10),
         };
     }
@@ -182,7 +185,8 @@ static void fixed_done(struct conn *conn, enum fixed fixed, PGresult **result)
             status_read(job, *result, fixed == FIXED_STATUS);
         return;
     case FIXED_SCAN:
-        scanned(job, result);
+    case FIXED_LIST:
+        scanned(job, result, fixed == FIXED_LIST);
         return;
     case FIXED_ROTATE:
         rotated(conn, *result);

@@ -88,6 +88,14 @@ static const char *const fixed_sql[FIXED_COUNT] = {
         "FROM pg_catalog.pg_prepared_xacts) "
         "SELECT gid, transaction::text, age_ms FROM p WHERE here AND ours "
         "UNION ALL SELECT NULL, (count(*) FILTER (WHERE here AND NOT ours))::text, count(*) FROM p",
+    /* The listed id is the low half of the transaction's; it is less than 2^31 away from the next
+     * one, before or behind it. The oldest come first. */
+    [FIXED_LIST] =
+        "SELECT p.gid, n.next + ((p.transaction::text::bigint - n.next + 2147483648) & 4294967295) "
+        "- 2147483648, (extract(epoch FROM pg_catalog.clock_timestamp() - p.prepared) * "
+        "1000)::bigint, p.owner FROM pg_catalog.pg_prepared_xacts p, "
+        "(SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS "
+        "next) n WHERE p.database = pg_catalog.current_database() ORDER BY p.prepared",
     /* $1 is the counter that the cluster remembers. A row that is not older than that stays: the token it bears is
      * the one of this history, and a new one would make every vote under it unprovable. */
     [FIXED_ROTATE] =
@@ -102,9 +110,9 @@ static const char *const fixed_sql[FIXED_COUNT] = {
                      "LIMIT 10000))",
 };
 
-static const char *const fixed_names[] = {"f0",  "f1",  "f2",  "f3",  "f4",  "f5",  "f6",  "f7",
-                                          "f8",  "f9",  "f10", "f11", "f12", "f13", "f14", "f15",
-                                          "f16", "f17", "f18", "f19", "f20", "f21", "f22", "f23"};
+static const char *const fixed_names[] = {
+    "f0",  "f1",  "f2",  "f3",  "f4",  "f5",  "f6",  "f7",  "f8",  "f9",  "f10", "f11", "f12",
+    "f13", "f14", "f15", "f16", "f17", "f18", "f19", "f20", "f21", "f22", "f23", "f24"};
 _Static_assert(AS_COUNT_OF(fixed_names) == FIXED_COUNT, "a name for each fixed statement");
 
 const char *sql_fixed(enum fixed fixed, bool marker)

@@ -29,6 +29,7 @@ enum fixed {
     FIXED_STATUS,
     FIXED_NO_STATUS,
     FIXED_SCAN,
+    FIXED_LIST,
     FIXED_ROTATE,
     FIXED_MARK, /* the last two: only where proof = marker */
     FIXED_UNMARK,

@@ -56,6 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct as_bytes body = {data, size};
     uint8_t hash[AS_HASH_LEN];
     struct body_acknowledge acknowledge;
+    struct as_resolve resolve = {0};
     struct body_reader reader;
     struct body_node node;
     struct as_submit submit;
@@ -79,6 +80,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (body_acknowledge(&reader, body, &acknowledge, &problem))
         AS_ASSERT(acknowledge.why.len > 0 && acknowledge.who.len > 0);
+    else
+        check_problem(body, &problem);
+    if (body_resolve(&reader, body, &resolve, &problem))
+        AS_ASSERT(resolve.why.len > 0 && resolve.why.len <= AS_REASON_LEN_MAX &&
+                  resolve.who.len > 0 && resolve.who.len <= AS_WHO_LEN_MAX);
     else
         check_problem(body, &problem);
     if (body_node(&reader, body, &node, &problem))

@@ -377,8 +377,10 @@ static void probe(struct sim_backend *backend)
     answer(backend, done);
 }
 
+/* SCAN and LIST */
 static void scan(struct sim_backend *backend)
 {
+    bool all = backend->op.kind == AS_PG_LIST;
     struct sim_db *db = backend->db;
     uint32_t count = db_prepared_count(db);
     struct as_pg_prepared *rows = sim_alloc(db->sim, (count + 1) * sizeof *rows);
@@ -388,11 +390,11 @@ static void scan(struct sim_backend *backend)
         if (tx->state != TX_PREPARED)
             continue;
         done.slots_used++;
-        if (strncmp(tx->gid, GIDS_ARE_OURS, strlen(GIDS_ARE_OURS)) != 0)
+        if (!all && strncmp(tx->gid, GIDS_ARE_OURS, strlen(GIDS_ARE_OURS)) != 0)
             done.foreign++;
         else
             rows[done.row_count++] = (struct as_pg_prepared){
-                tx->gid, (uint32_t)tx->xid, (db->sim->now - tx->prepared_at) / AS_MS};
+                tx->gid, "agent", tx->xid, (db->sim->now - tx->prepared_at) / AS_MS};
     }
     backend->over = true;
     answer(backend, &done);
@@ -483,6 +485,7 @@ static void runs(struct sim *sim, const struct sim_event *event)
         probe(backend);
         break;
     case AS_PG_SCAN:
+    case AS_PG_LIST:
         scan(backend);
         break;
     case AS_PG_ROTATE:

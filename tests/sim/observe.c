@@ -320,7 +320,7 @@ void observe_pg_start(struct as_env *env, const struct sim_db *db, const struct 
     struct sim_branch *branch = db_branch_of(env->sim, op->gid);
 
     (void)db;
-    if (op->kind == AS_PG_SCAN || op->kind == AS_PG_ROTATE)
+    if (op->kind == AS_PG_SCAN || op->kind == AS_PG_LIST || op->kind == AS_PG_ROTATE)
         return;
     SIM_CHECK(env->sim, "R6", branch, "%s acts on a gid that is none of ours: %s", env->name,
               op->gid);

@@ -66,6 +66,8 @@ struct bad_request {
     {                                                                                    \
         name, "POST", path, BAD_JSON, text, sizeof(text) - 1, BAD_AS_IS, 0, status, code \
     }
+#define RESOLVE(name, text, status, code) \
+    ACKNOWLEDGE("resolve: " name, "/v1/participants/a/prepared/mine/resolve", text, status, code)
 #define CLUSTER(name, path, text, code)                                               \
     {                                                                                 \
         name, "POST", path, BAD_JSON, text, sizeof(text) - 1, BAD_AS_IS, 0, 400, code \
@@ -282,6 +284,10 @@ static const struct bad_request bad_requests[] = {
     ROUTE("GET", "/v1/transactions/x/branches/1", 404, "no_such_route"),
     ROUTE("GET", "/v1/transactions/x/commit", 404, "no_such_route"),
     ROUTE("GET", "/v1/participants/a/b", 404, "no_such_route"),
+    ROUTE("GET", "/v1/participants/a/prepared/", 404, "no_such_route"),
+    ROUTE("GET", "/v1/participants/a/prepared/x", 404, "no_such_route"),
+    ROUTE("POST", "/v1/participants/a/prepared/resolve", 404, "no_such_route"),
+    ROUTE("POST", "/v1/participants/a/prepared//resolve", 404, "no_such_route"),
     ROUTE("GET", "/../etc/passwd", 404, "no_such_route"),
     ROUTE("GET", "/metrics/", 404, "no_such_route"),
     ROUTE("GET", "/v1/transactions/a%00b", 404, "no_such_route"),
@@ -342,6 +348,10 @@ static const struct bad_request bad_requests[] = {
     ROUTE("GET", "/v1/transactions?limits=1", 400, "unknown_parameter"),
     ROUTE("GET", "/v1/participants?x=1", 400, "unknown_parameter"),
     ROUTE("GET", "/v1/participants/Upper", 400, "bad_participant"),
+    ROUTE("GET", "/v1/participants/Upper/prepared", 400, "bad_participant"),
+    ROUTE("GET", "/v1/participants/a/prepared?x=1", 400, "unknown_parameter"),
+    ROUTE("POST", "/v1/participants/a/prepared", 405, "method_not_allowed"),
+    ROUTE("GET", "/v1/participants/a/prepared/x/resolve", 405, "method_not_allowed"),
     ROUTE("GET", "/v1/participants/no-such-participant", 404, "no_such_participant"),
     ACKNOWLEDGE("a parameter at POST", "/v1/transactions?wait=none", BAD_GOOD, 400,
                 "unknown_parameter"),
@@ -369,6 +379,21 @@ static const struct bad_request bad_requests[] = {
     ACKNOWLEDGE("acknowledge unknown transaction",
                 "/v1/transactions/no-such-transaction/branches/1/acknowledge", "{\"reason\":\"y\"}",
                 404, "not_found"),
+    /* Resolve. */
+    RESOLVE("nothing", "{}", 400, "missing_field"),
+    RESOLVE("no reason", "{\"decision\":\"abort\"}", 400, "missing_field"),
+    RESOLVE("no decision", "{\"reason\":\"y\"}", 400, "missing_field"),
+    RESOLVE("decision rollback", "{\"decision\":\"rollback\",\"reason\":\"y\"}", 400, "bad_value"),
+    RESOLVE("decision a boolean", "{\"decision\":true,\"reason\":\"y\"}", 400, "bad_type"),
+    RESOLVE("empty reason", "{\"decision\":\"abort\",\"reason\":\"\"}", 400, "bad_value"),
+    RESOLVE("empty who", "{\"decision\":\"abort\",\"reason\":\"y\",\"who\":\"\"}", 400,
+            "bad_value"),
+    RESOLVE("other_incarnation a text",
+            "{\"decision\":\"abort\",\"reason\":\"y\",\"other_incarnation\":\"yes\"}", 400,
+            "bad_type"),
+    RESOLVE("unknown field", "{\"decision\":\"abort\",\"reason\":\"y\",\"force\":true}", 400,
+            "unknown_field"),
+    RESOLVE("a foreign gid", "{\"decision\":\"abort\",\"reason\":\"y\"}", 409, "foreign_gid"),
     /* The cluster. */
     ADD("nothing", "{}", "missing_field"),
     ADD("no address", "{\"id\":4}", "missing_field"),
@@ -408,6 +433,7 @@ static const struct bad_request bad_requests[] = {
 #undef TYPE
 #undef ROUTE
 #undef ACKNOWLEDGE
+#undef RESOLVE
 #undef CLUSTER
 #undef ADD
 #undef TRANSFER

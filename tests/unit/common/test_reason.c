@@ -14,6 +14,10 @@ static void states_have_their_texts(void **state)
     assert_string_equal(as_txn_state_text((enum as_txn_state)99), "?");
     assert_string_equal(as_branch_state_text(AS_BRANCH_READ_ONLY), "read_only");
     assert_string_equal(as_branch_state_text(AS_BRANCH_STATE_COUNT), "?");
+    assert_string_equal(as_verdict_text(AS_VERDICT_UNKNOWN), "unknown");
+    assert_string_equal(as_verdict_text(AS_VERDICT_COUNT), "?");
+    assert_string_equal(as_prepared_text(AS_PREPARED_OTHER_INCARNATION), "other_incarnation");
+    assert_string_equal(as_prepared_text(AS_PREPARED_COUNT), "?");
     assert_string_equal(as_reason_text(AS_REASON_OVERLOADED), "overloaded");
     assert_string_equal(as_reason_text((enum as_reason_code) - 1), "?");
     for (unsigned i = 0; i < AS_TXN_STATE_COUNT; i++) {

@@ -20,6 +20,21 @@ static struct as_bytes text_of(const char *text)
 static const struct as_identity identity = {
     {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
 
+#define GID "assent/demo/5f3a9c01d2e4b687/7.42/1/order-4711"
+
+static struct as_bytes two_rows(void)
+{
+    static uint8_t memory[1000];
+    struct as_buf rows = {.data = memory, .cap = sizeof(memory), .max = sizeof(memory)};
+    struct as_wire_prepared one = {text_of(GID), text_of("agent"), 0x1fffefdfc, 61000, true};
+    struct as_wire_prepared two = {text_of("a foreign one"), text_of("ann"), 7, 0, false};
+
+    as_wire_prepared_put(&rows, &one);
+    as_wire_prepared_put(&rows, &two);
+    assert_int_equal(rows.err, AS_OK);
+    return as_buf_bytes(&rows);
+}
+
 /* One message of each type, every field with a value of its own. */
 static struct as_wire_msg example(enum as_wire_type type)
 {
@@ -108,6 +123,21 @@ static struct as_wire_msg example(enum as_wire_type type)
     case AS_WIRE_FORWARDED:
         msg.forward.number = 0x0102030405060708;
         msg.forward.bytes = text_of("a request");
+        break;
+    case AS_WIRE_LIST:
+        msg.list = (struct as_wire_list){0x102, 0x1122334455667788, text_of(GID)};
+        break;
+    case AS_WIRE_LISTED:
+        msg.listed = (struct as_wire_listed){0x102, 0x1122334455667788, AS_ASKED_DONE,     3,
+                                             4,     two_rows(),         text_of("not all")};
+        break;
+    case AS_WIRE_RESOLVE:
+        msg.resolve =
+            (struct as_wire_resolve){0x102, 0x1122334455667788, true, 0x1fffefdfc, text_of(GID)};
+        break;
+    case AS_WIRE_RESOLVED:
+        msg.resolved = (struct as_wire_resolved){0x102, 0x1122334455667788, AS_ASKED_REFUSED, true,
+                                                 text_of("permission denied")};
         break;
     case AS_WIRE_TYPE_END:
         break;
@@ -405,11 +435,107 @@ static void values_out_of_range_are_refused(void **state)
                          value >= 1 && value <= 7 ? AS_OK : AS_ERR_MALFORMED);
         assert_int_equal(take_with(AS_WIRE_ANSWER, branch, byte),
                          value >= 1 && value <= 2 ? AS_OK : AS_ERR_MALFORMED);
+        assert_int_equal(take_with(AS_WIRE_LISTED, 10, byte),
+                         value >= 1 && value <= 8 ? AS_OK : AS_ERR_MALFORMED);
+        assert_int_equal(take_with(AS_WIRE_RESOLVE, 10, byte),
+                         value <= 1 ? AS_OK : AS_ERR_MALFORMED);
+        assert_int_equal(take_with(AS_WIRE_RESOLVED, 10, byte),
+                         value >= 1 && value <= 8 ? AS_OK : AS_ERR_MALFORMED);
+        assert_int_equal(take_with(AS_WIRE_RESOLVED, 11, byte),
+                         value <= 1 ? AS_OK : AS_ERR_MALFORMED);
     }
     assert_int_equal(take_with(AS_WIRE_VOTE, vote_code + 1 + 4 + 1, 'a'),
                      AS_ERR_MALFORMED); /* sqlstate */
     assert_int_equal(take_with(AS_WIRE_VOTE, vote_code + 1 + 4 + 1, 0), AS_ERR_MALFORMED);
     assert_int_equal(take_with(AS_WIRE_VOTE, vote_code + 1 + 4 + 1, 'Z'), AS_OK);
+}
+
+/* A gid is one of Assent's wherever a message is about one; only LIST may leave it out. */
+static void a_gid_is_one(void **state)
+{
+    const size_t list = 2 + 8 + 1, resolve = 2 + 8 + 1 + 8 + 1;
+    struct as_wire_msg msg = example(AS_WIRE_LIST), out;
+    struct as_buf buf;
+    size_t used;
+
+    (void)state;
+    assert_int_equal(take_with(AS_WIRE_LIST, list, 'A'), AS_ERR_MALFORMED);
+    assert_int_equal(take_with(AS_WIRE_RESOLVE, resolve, 'A'), AS_ERR_MALFORMED);
+    assert_int_equal(take_with(AS_WIRE_RESOLVE, resolve + 7, '/'), AS_ERR_MALFORMED);
+    as_buf_init(&buf, 1000);
+    msg.list.gid = text_of("");
+    as_wire_put(&buf, &msg);
+    assert_int_equal(as_wire_take(as_buf_bytes(&buf), &out, &used), AS_OK);
+    assert_int_equal(out.list.gid.len, 0);
+    as_buf_clear(&buf);
+    msg = example(AS_WIRE_RESOLVE);
+    msg.resolve.gid = text_of("");
+    as_wire_put(&buf, &msg);
+    assert_int_equal(take_copy(buf.data, buf.len), AS_ERR_MALFORMED);
+    as_buf_close(&buf);
+}
+
+/* LISTED around these rows. */
+static as_err take_rows(struct as_bytes rows)
+{
+    struct as_wire_msg msg = example(AS_WIRE_LISTED);
+    struct as_buf buf;
+    as_err err;
+
+    msg.listed.rows = rows;
+    as_buf_init(&buf, AS_FRAME_BYTES_MAX);
+    as_wire_put(&buf, &msg);
+    assert_int_equal(buf.err, AS_OK);
+    err = take_copy(buf.data, buf.len);
+    as_buf_close(&buf);
+    return err;
+}
+
+/* What is taken holds whole rows, so that who reads them meets no error. */
+static void rows_are_whole(void **state)
+{
+    uint8_t bytes[200];
+    struct as_bytes rows = {bytes, two_rows().len};
+    size_t first = 1 + strlen(GID) + 1 + strlen("agent") + 8 + 8 + 1;
+    struct as_reader in = as_reader_of(rows);
+    struct as_wire_prepared row, kept;
+    struct as_buf many;
+
+    (void)state;
+    memcpy(bytes, two_rows().data, rows.len);
+    for (size_t len = 0; len <= rows.len; len++)
+        assert_int_equal(take_rows(sub(rows, len)),
+                         len == 0 || len == first || len == rows.len ? AS_OK : AS_ERR_MALFORMED);
+    for (unsigned value = 0; value < 256; value++) {
+        bytes[first - 1] = (uint8_t)value; /* waits */
+        assert_int_equal(take_rows(rows), value <= 1 ? AS_OK : AS_ERR_MALFORMED);
+    }
+    bytes[first - 1] = 1;
+    assert_int_equal(as_wire_prepared_take(&in, &row), AS_OK);
+    assert_same_text(row.gid, text_of(GID));
+    assert_same_text(row.owner, text_of("agent"));
+    assert_true(row.xid == 0x1fffefdfc && row.age_ms == 61000 && row.waits);
+    assert_int_equal(as_wire_prepared_take(&in, &row), AS_OK);
+    assert_same_text(row.gid, text_of("a foreign one"));
+    assert_true(row.xid == 7 && row.age_ms == 0 && !row.waits);
+    assert_true(as_reader_done(&in));
+    kept = row;
+    assert_int_equal(as_wire_prepared_take(&in, &row), AS_ERR_MALFORMED);
+    assert_memory_equal(&row, &kept, sizeof(row));
+
+    bytes[1] = 0;
+    assert_int_equal(take_rows(rows), AS_ERR_MALFORMED); /* a NUL in a gid */
+    bytes[1] = 'a';
+    bytes[0] = AS_GID_LEN_MAX + 1;
+    assert_int_equal(take_rows(rows), AS_ERR_MALFORMED);
+
+    as_buf_init(&many, AS_FRAME_BYTES_MAX);
+    for (int i = 0; i < AS_PREPARED_LISTED_MAX; i++)
+        as_wire_prepared_put(&many, &kept);
+    assert_int_equal(take_rows(as_buf_bytes(&many)), AS_OK);
+    as_wire_prepared_put(&many, &kept);
+    assert_int_equal(take_rows(as_buf_bytes(&many)), AS_ERR_MALFORMED);
+    as_buf_close(&many);
 }
 
 /* A frame of that type around any payload. */
@@ -602,6 +728,8 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_is_refused),
         cmocka_unit_test(a_right_checksum_proves_no_good_will),
         cmocka_unit_test(values_out_of_range_are_refused),
+        cmocka_unit_test(a_gid_is_one),
+        cmocka_unit_test(rows_are_whole),
         cmocka_unit_test(the_header_has_one_form),
         cmocka_unit_test(texts_have_their_limits),
         cmocka_unit_test(an_odd_sqlstate_is_left_out),

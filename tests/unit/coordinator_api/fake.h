@@ -63,6 +63,11 @@ struct node {
     enum node_read read;
     uint64_t index;
     char who[128], why[AS_REASON_LEN_MAX + 1];
+    /* The last resolve. */
+    unsigned resolves;
+    char gid[AS_GID_LEN_MAX + 1];
+    bool commit, other_incarnation, proven;
+    const char *detail; /* of a refusal of it */
     struct txn_list_query query;
     char query_participant[AS_PARTICIPANT_LEN_MAX + 1];
     uint64_t waiting[FAKE_WAITING_MAX];
@@ -173,6 +178,51 @@ void node_acknowledge(struct node *node, uint64_t client, const char *id, uint32
         return;
     }
     fake_asked(node, client, id);
+}
+
+static inline void fake_operator_reply(struct node *node, uint64_t client, struct as_reply reply)
+{
+    reply.id = "";
+    if (node->answer == FAKE_REFUSE) {
+        reply.refused = true;
+        reply.refusal = node->refusal;
+        reply.detail = node->detail;
+    }
+    api_reply(node->api, client, &reply);
+}
+
+void node_prepared(struct node *node, uint64_t client, const char *participant)
+{
+    static const char ours[] = "assent/demo/5f3a9c01d2e4b687/7.42/1/order-4711";
+    static const char foreign[] = "it's \"mine\" \xff";
+    struct as_prepared_view rows[2] = {
+        {.gid = {(const uint8_t *)ours, sizeof(ours) - 1},
+         .owner = {(const uint8_t *)"agent", 5},
+         .xid = 4294967369,
+         .age_ms = 90000,
+         .state = AS_PREPARED_ORPHANED,
+         .verdict = AS_VERDICT_UNKNOWN},
+        {.gid = {(const uint8_t *)foreign, sizeof(foreign) - 1},
+         .owner = {(const uint8_t *)"ann", 3},
+         .xid = 7,
+         .age_ms = 5,
+         .state = AS_PREPARED_FOREIGN},
+    };
+    struct as_prepared_list list = {
+        .participant = participant, .count = 2, .rows = rows, .total = 7, .foreign = 1};
+
+    assert_int_equal(as_gid_parse(ours, sizeof(ours) - 1, &rows[0].parts), AS_OK);
+    fake_operator_reply(node, client, (struct as_reply){.prepared = &list});
+}
+
+void node_resolve(struct node *node, uint64_t client, const struct as_resolve *resolve)
+{
+    node->resolves++;
+    as_gid_format(&resolve->gid, node->gid);
+    (void)snprintf(node->participant, sizeof(node->participant), "%s", resolve->participant);
+    node->commit = resolve->commit;
+    node->other_incarnation = resolve->other_incarnation;
+    fake_operator_reply(node, client, (struct as_reply){.resolved = resolve, .tag = !node->proven});
 }
 
 static inline bool fake_unpass(struct node *node, uint64_t client)

@@ -30,6 +30,7 @@ struct frame {
     struct as_wire_branch branch;
     uint64_t xid;
     uint64_t term;
+    uint64_t ticket;
 };
 
 /* The world of one node. */
@@ -48,6 +49,8 @@ static struct {
     enum as_refusal refusal;
     enum as_txn_state state;
     bool applied;
+    bool resolved;
+    struct as_prepared_view prepared;
     as_time now;
     as_time timer_at;
     bool fatal;
@@ -217,6 +220,11 @@ static void env_send(struct as_env *env, uint64_t connection, struct as_bytes by
             frame->xid = msg.decision.xid;
         } else if (msg.type == AS_WIRE_LEADER) {
             frame->term = msg.term;
+        } else if (msg.type == AS_WIRE_LIST) {
+            frame->ticket = msg.list.ticket;
+        } else if (msg.type == AS_WIRE_RESOLVE) {
+            frame->ticket = msg.resolve.ticket;
+            frame->xid = msg.resolve.xid;
         }
         bytes.data += used;
         bytes.len -= used;
@@ -244,10 +252,13 @@ static void env_reply(struct as_env *env, uint64_t client, const struct as_reply
     world.replies++;
     world.refused = reply->refused;
     world.refusal = reply->refusal;
-    if (!reply->refused) {
+    if (reply->view) {
         world.state = reply->view->state;
         world.applied = reply->view->applied;
     }
+    if (reply->prepared)
+        world.prepared = reply->prepared->rows[0];
+    world.resolved = reply->resolved != NULL;
 }
 
 static void env_trace(struct as_env *env, const struct as_trace *trace)
@@ -710,6 +721,48 @@ static bool transfer(struct node *node, int number)
     return !world.refused;
 }
 
+static struct as_gid gid_of(const char *gid)
+{
+    struct as_gid parsed;
+
+    assert_int_equal(as_gid_parse(gid, strlen(gid), &parsed), AS_OK);
+    return parsed;
+}
+
+/* The agent lists one row for the last LIST. */
+static void answer_list(struct node *node, struct as_gid gid)
+{
+    uint8_t memory[300];
+    struct as_buf rows = {.data = memory, .cap = sizeof(memory), .max = sizeof(memory)};
+    const struct frame *frame = &world.frames[world.frame_count - 1];
+    char name[AS_GID_LEN_MAX + 1];
+    struct as_wire_prepared row = {.xid = 900, .age_ms = 5000, .waits = true};
+
+    assert_int_equal(frame->type, AS_WIRE_LIST);
+    row.gid = (struct as_bytes){(const uint8_t *)name, as_gid_format(&gid, name)};
+    as_wire_prepared_put(&rows, &row);
+    agent_says(node, frame->connection,
+               &(struct as_wire_msg){.type = AS_WIRE_LISTED,
+                                     .listed = {.ticket = frame->ticket,
+                                                .asked = AS_ASKED_DONE,
+                                                .total = 1,
+                                                .rows = as_buf_bytes(&rows)}});
+}
+
+static void resolve(struct node *node, struct as_gid gid, bool other)
+{
+    struct as_resolve resolve = {.participant = "bank_a",
+                                 .gid = gid,
+                                 .other_incarnation = other,
+                                 .who = text("ann"),
+                                 .why = text("ticket 812")};
+
+    world.replies = 0;
+    world.refused = false;
+    node_resolve(node, 1, &resolve);
+    node_turn_end(node);
+}
+
 /* A full disk refuses new work, keeps what it has, and goes on by itself. */
 static void a_full_disk_refuses_new_work(void **state)
 {
@@ -735,6 +788,8 @@ static void a_full_disk_refuses_new_work(void **state)
     assert_int_equal(count_frames(AS_WIRE_COMMIT), 0);
     node_info(node, &info);
     assert_true(info.disk_full);
+    resolve(node, gid_of("assent/demo/000000000000004e/1.1/1/t1"), true);
+    assert_int_equal(world.refusal, AS_REFUSAL_DISK_FULL);
     advance(node, 5 * AS_SECOND);
     agent_says(node, AGENT_A, &(struct as_wire_msg){.type = AS_WIRE_PING});
     agent_says(node, AGENT_B, &(struct as_wire_msg){.type = AS_WIRE_PING});
@@ -745,6 +800,67 @@ static void a_full_disk_refuses_new_work(void **state)
     assert_true(transfer(node, number + 2));
     node_info(node, &info);
     assert_false(info.disk_full);
+    assert_false(world.fatal);
+    node_free(node);
+}
+
+/* R6: who decides and why is durable before the agent is told; what the node can answer for it
+ * refuses. */
+static void an_operator_finishes_what_nobody_can_answer_for(void **state)
+{
+    const struct as_gid ours = gid_of("assent/demo/000000000000004d/1.1/1/t1");
+    const struct as_gid other = gid_of("assent/demo/000000000000004e/1.1/1/t1");
+    struct node_metrics metrics;
+    struct node *node = start();
+    const struct frame *frame;
+
+    (void)state;
+    node = crash_and_start(node); /* term 2: what is of term 1 is aborted */
+    agent_joins(node, AGENT_A, "bank_a");
+    node_prepared(node, 1, "bank_a");
+    answer_list(node, other);
+    assert_int_equal(world.replies, 1);
+    assert_int_equal(world.prepared.state, AS_PREPARED_OTHER_INCARNATION);
+    node_prepared(node, 1, "bank_a");
+    answer_list(node, ours);
+    assert_int_equal(world.replies, 2);
+    assert_int_equal(world.prepared.state, AS_PREPARED_IN_DOUBT);
+    assert_int_equal(world.prepared.verdict, AS_VERDICT_ABORT);
+
+    resolve(node, ours, true);
+    assert_int_equal(world.refusal, AS_REFUSAL_DECIDED_ABORT);
+    resolve(node, gid_of("assent/other/000000000000004e/1.1/1/t1"), true);
+    assert_int_equal(world.refusal, AS_REFUSAL_FOREIGN_GID);
+    resolve(node, other, false);
+    assert_int_equal(world.refusal, AS_REFUSAL_OTHER_INCARNATION);
+
+    resolve(node, other, true);
+    assert_int_equal(world.replies, 0);
+    answer_list(node, other);
+    assert_true(world.op_count > 0); /* the write is under way */
+    assert_int_equal(count_frames(AS_WIRE_RESOLVE), 0);
+    disk_settle(node);
+    assert_int_equal(count_frames(AS_WIRE_RESOLVE), 1);
+    frame = &world.frames[world.frame_count - 1];
+    assert_int_equal(frame->xid, 900);
+    assert_int_equal(world.replies, 0);
+    agent_says(
+        node, AGENT_A,
+        &(struct as_wire_msg){.type = AS_WIRE_RESOLVED,
+                              .resolved = {.ticket = frame->ticket, .asked = AS_ASKED_DONE}});
+    assert_int_equal(world.replies, 1);
+    assert_true(world.resolved && !world.refused);
+    node_metrics(node, &metrics);
+    assert_int_equal(metrics.txn.resolved_abort, 1);
+    assert_int_equal(metrics.txn.resolved_commit, 0);
+
+    /* A session that ends is no answer, and the log that holds a RESOLVE opens again. */
+    resolve(node, other, true);
+    node_on_closed(node, AGENT_A, AS_OK);
+    node_turn_end(node);
+    assert_int_equal(world.replies, 1);
+    assert_int_equal(world.refusal, AS_REFUSAL_PARTICIPANT_DOWN);
+    node = crash_and_start(node);
     assert_false(world.fatal);
     node_free(node);
 }
@@ -765,6 +881,7 @@ int main(void)
         TEST(draining_takes_no_new_work),
         TEST(snapshots_shorten_the_log),
         TEST(a_full_disk_refuses_new_work),
+        TEST(an_operator_finishes_what_nobody_can_answer_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,7 @@
 
 #define WORDS_MAX 80
 #define WALL_START_MS 1700000000000
+#define INCARNATION 5
 
 struct script_entry {
     struct script_entry *next;
@@ -109,6 +110,16 @@ static const char *attempt_text(struct as_attempt attempt)
     return at;
 }
 
+static const char *gid_text(const struct as_gid *gid)
+{
+    static char text[4][AS_GID_LEN_MAX + 1];
+    static int turn;
+    char *at = text[turn = (turn + 1) % 4];
+
+    as_gid_format(gid, at);
+    return at;
+}
+
 /* --- What the core gives out --- */
 
 static void say_branch(struct script *script, const struct as_wire_branch *branch)
@@ -141,6 +152,16 @@ static void say_send(struct script *script, uint64_t session, const struct as_wi
     case AS_WIRE_ROTATE:
         say(script, " slot %u counter %llu", msg->rotate.slot,
             (unsigned long long)msg->rotate.counter);
+        break;
+    case AS_WIRE_LIST:
+        say(script, " slot %u ticket %llu%s%.*s", msg->list.slot,
+            (unsigned long long)msg->list.ticket, msg->list.gid.len ? " " : "",
+            (int)msg->list.gid.len, msg->list.gid.data);
+        break;
+    case AS_WIRE_RESOLVE:
+        say(script, " slot %u ticket %llu %s %.*s xid %llu", msg->resolve.slot,
+            (unsigned long long)msg->resolve.ticket, msg->resolve.commit ? "commit" : "abort",
+            (int)msg->resolve.gid.len, msg->resolve.gid.data, (unsigned long long)msg->resolve.xid);
         break;
     default:
         say(script, " ?");
@@ -189,9 +210,27 @@ static void say_record(struct script *script, uint8_t type, struct as_bytes payl
             (unsigned long long)record.participant.counter,
             (unsigned long long)record.participant.system_id, record.participant.timeline);
         break;
+    case TXN_RECORD_RESOLVE:
+        say(script, " participant %u %s %s xid %llu who %.*s why %.*s", record.resolve.participant,
+            record.resolve.commit ? "commit" : "abort", gid_text(&record.resolve.gid),
+            (unsigned long long)record.resolve.xid, (int)record.resolve.who.len,
+            record.resolve.who.data, (int)record.resolve.why.len, record.resolve.why.data);
+        break;
     case TXN_RECORD_NOOP:
     case TXN_RECORD_END:
         break;
+    }
+}
+
+static void say_list(struct script *script, const struct as_prepared_list *list)
+{
+    say(script, " %s total %u foreign %u", list->participant, list->total, list->foreign);
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct as_prepared_view *row = &list->rows[i];
+
+        say(script, " [%.*s xid %llu age %lld %s answer %s]", (int)row->gid.len, row->gid.data,
+            (unsigned long long)row->xid, (long long)row->age_ms, as_prepared_text(row->state),
+            as_verdict_text(row->verdict));
     }
 }
 
@@ -231,10 +270,18 @@ static void say_reply(struct script *script, uint64_t client, const struct as_re
 
     say(script, "  reply c%llu", (unsigned long long)client);
     if (reply->refused)
-        say(script, " %s refused %s", reply->id, codes[reply->refusal]);
+        say(script, "%s%s refused %s", reply->id[0] ? " " : "", reply->id, codes[reply->refusal]);
+    else if (reply->prepared)
+        say_list(script, reply->prepared);
+    else if (reply->resolved)
+        say(script, " %s%s %s at %s", reply->tag ? "" : "proven ",
+            reply->resolved->commit ? "committed" : "aborted", gid_text(&reply->resolved->gid),
+            reply->resolved->participant);
     else
         say_view(script, reply->view);
-    if (!reply->refused)
+    if (reply->detail)
+        say(script, " \"%s\"", reply->detail);
+    if (reply->view)
         assert_string_equal(reply->id, reply->view->id);
     say(script, "\n");
     add_text(&script->replies, &script->replies_len, &script->replies_cap, script->out + from);
@@ -611,8 +658,112 @@ static void cmd_inquire(struct script *script, const struct words *words)
                                      .inquire = {handle_of(words->word[1]), &inquire}});
 }
 
+/* "7.1/2/x", or "6:7.1/2/x" of another incarnation */
+static struct as_gid gid_of(const char *text)
+{
+    const char *colon = strchr(text, ':');
+    struct as_gid gid;
+    char whole[300];
+
+    snprintf(whole, sizeof(whole), "assent/demo/%016x/%s",
+             colon ? (unsigned)strtoul(text, NULL, 16) : INCARNATION, colon ? colon + 1 : text);
+    assert_int_equal(as_gid_parse(whole, strlen(whole), &gid), AS_OK);
+    return gid;
+}
+
+/* The same as text; "foreign:x" is "x" as it stands. Valid until the next step. */
+static struct as_bytes row_gid(const char *text)
+{
+    static char kept[16][AS_GID_LEN_MAX + 1];
+    static int next;
+    char *gid = kept[next++ % 16];
+
+    if (strncmp(text, "foreign:", 8) == 0) {
+        snprintf(gid, sizeof(kept[0]), "%s", text + 8);
+    } else {
+        struct as_gid parts = gid_of(text);
+
+        as_gid_format(&parts, gid);
+    }
+    return bytes_of(gid);
+}
+
+/* resolve c1 NAME GID commit|abort [other=1] */
+static void cmd_resolve(struct script *script, const struct words *words)
+{
+    struct as_resolve resolve = {
+        .participant = words->word[2],
+        .gid = gid_of(words->word[3]),
+        .commit = strcmp(words->word[4], "commit") == 0,
+        .other_incarnation = option(words, "other") != NULL,
+        .who = bytes_of("ann"),
+        .why = bytes_of("ticket 812"),
+    };
+
+    step(script,
+         &(struct txn_event){.kind = TXN_RESOLVE,
+                             .resolve = {handle_of(words->word[1]), &resolve, INCARNATION}});
+}
+
+static enum as_asked asked_of(const char *text)
+{
+    static const char *const all[] = {"",     "done",    "gone", "otherwise", "replaced",
+                                      "busy", "refused", "down", "unknown"};
+
+    for (int i = 1; i < 9; i++)
+        if (strcmp(text, all[i]) == 0)
+            return (enum as_asked)i;
+    fail_msg("no such answer: %s", text);
+    return AS_ASKED_DONE;
+}
+
+/* listed s1 TICKET WHAT [message=] [total=] [foreign=] [row=GID|foreign:TEXT,XID,AGE[,waits]]... */
+static void cmd_listed(struct script *script, const struct words *words)
+{
+    uint8_t memory[4096];
+    struct as_buf rows = {.data = memory, .cap = sizeof(memory), .max = sizeof(memory)};
+    struct as_wire_listed listed = {
+        .ticket = strtoull(words->word[2], NULL, 10),
+        .asked = asked_of(words->word[3]),
+        .total = (uint32_t)number(words, "total", 0),
+        .foreign = (uint32_t)number(words, "foreign", 0),
+        .message = bytes_of(option(words, "message")),
+    };
+
+    for (int i = 4; i < words->count; i++) {
+        struct as_wire_prepared row = {0};
+        char *comma = strchr(words->word[i], ',');
+
+        if (strncmp(words->word[i], "row=", 4) != 0)
+            continue;
+        *comma = 0;
+        row.gid = row_gid(words->word[i] + 4);
+        row.xid = strtoull(comma + 1, &comma, 10);
+        row.age_ms = strtoll(comma + 1, &comma, 10);
+        row.waits = *comma != 0;
+        as_wire_prepared_put(&rows, &row);
+    }
+    listed.rows = as_buf_bytes(&rows);
+    step(script,
+         &(struct txn_event){.kind = TXN_LISTED, .listed = {handle_of(words->word[1]), &listed}});
+}
+
+/* resolved s1 TICKET WHAT [tag=0] [message=] */
+static void cmd_resolved(struct script *script, const struct words *words)
+{
+    struct as_wire_resolved resolved = {
+        .ticket = strtoull(words->word[2], NULL, 10),
+        .asked = asked_of(words->word[3]),
+        .tag = number(words, "tag", 1) != 0,
+        .message = bytes_of(option(words, "message")),
+    };
+
+    step(script, &(struct txn_event){.kind = TXN_RESOLVED,
+                                     .resolved = {handle_of(words->word[1]), &resolved}});
+}
+
 /* entry TERM commit 7.1 ID [participants=0,1] | abort 7.1 ID | horizon 7.1 | finish 7.1 | noop
- *       | heuristic 7.1/1 ID: what another leader, or a faulty one, left in the log */
+ *       | heuristic 7.1/1 ID | resolve GID: what another leader, or a faulty one, left in the log */
 static void cmd_entry(struct script *script, const struct words *words)
 {
     struct txn_record record = {.type = TXN_RECORD_NOOP};
@@ -655,6 +806,13 @@ static void cmd_entry(struct script *script, const struct words *words)
         record.heuristic.branch = branch.number;
         record.heuristic.what = AS_BRANCH_HEURISTIC_COMMIT;
         snprintf(record.heuristic.id, sizeof(record.heuristic.id), "%s", words->word[4]);
+    }
+    if (strcmp(what, "resolve") == 0) {
+        record.type = TXN_RECORD_RESOLVE;
+        record.resolve.participant = (uint32_t)number(words, "participant", 0);
+        record.resolve.gid = gid_of(words->word[3]);
+        record.resolve.who = bytes_of("bob");
+        record.resolve.why = bytes_of("on another node");
     }
     apply_entry(script, entry_of(&record, strtoull(words->word[1], NULL, 10)));
 }
@@ -739,10 +897,14 @@ static void cmd_counts(struct script *script)
     txn_count(script->txn, &counts);
     say(script,
         "  undecided %u unfinished %u heuristic %u outcomes %u committed %llu finished %llu "
-        "inquiries %llu alarms %llu aborted",
+        "inquiries %llu alarms %llu",
         counts.undecided, counts.unfinished, counts.heuristic, counts.outcomes,
         (unsigned long long)counts.committed, (unsigned long long)counts.finished,
         (unsigned long long)counts.inquiries, (unsigned long long)counts.alarms);
+    if (counts.resolved_commit + counts.resolved_abort)
+        say(script, " resolved commit %llu abort %llu", (unsigned long long)counts.resolved_commit,
+            (unsigned long long)counts.resolved_abort);
+    say(script, " aborted");
     for (int i = 0; i < AS_REASON_COUNT; i++)
         if (counts.aborted[i])
             say(script, " %s %llu", as_reason_text((enum as_reason_code)i),
@@ -901,6 +1063,16 @@ static void run_command(struct script *script, const struct words *words)
                                          .acknowledge = {handle_of(one), words->word[2],
                                                          (uint32_t)atoi(words->word[3]),
                                                          bytes_of("op"), bytes_of("seen")}});
+    else if (strcmp(command, "prepared") == 0)
+        step(script, &(struct txn_event){
+                         .kind = TXN_PREPARED,
+                         .prepared = {handle_of(one), words->word[2], "demo", INCARNATION}});
+    else if (strcmp(command, "resolve") == 0)
+        cmd_resolve(script, words);
+    else if (strcmp(command, "listed") == 0)
+        cmd_listed(script, words);
+    else if (strcmp(command, "resolved") == 0)
+        cmd_resolved(script, words);
     else if (strcmp(command, "apply") == 0)
         apply_pending(script, words->count > 1 ? atoi(one) : 1000000);
     else if (strcmp(command, "lose") == 0)

@@ -12,10 +12,13 @@
 #include "coordinator/txn/set.h"
 #include "coordinator/txn/txn.h"
 
+static const uint8_t long_text[AS_REASON_LEN_MAX + 1];
+
 /* --- Records --- */
 
 static struct txn_record sample(enum txn_record_type type)
 {
+    static const char gid[] = "assent/demo/5f3a9c01d2e4b687/7.44/2/order-4711";
     static uint8_t attempts[32] = {7, [8] = 2, [16] = 7, [24] = 3};
     struct txn_record record;
 
@@ -64,6 +67,14 @@ static struct txn_record sample(enum txn_record_type type)
         memset(record.participant.name, 'p', AS_PARTICIPANT_LEN_MAX);
         record.participant.counter = UINT64_MAX;
         record.participant.timeline = UINT32_MAX;
+        break;
+    case TXN_RECORD_RESOLVE:
+        record.resolve.participant = AS_PARTICIPANTS_MAX - 1;
+        assert_int_equal(as_gid_parse(gid, strlen(gid), &record.resolve.gid), AS_OK);
+        record.resolve.xid = UINT64_MAX;
+        record.resolve.commit = true;
+        record.resolve.who = (struct as_bytes){long_text, AS_WHO_LEN_MAX};
+        record.resolve.why = (struct as_bytes){long_text, AS_REASON_LEN_MAX};
         break;
     case TXN_RECORD_NOOP:
     case TXN_RECORD_END:
@@ -171,6 +182,21 @@ static void test_records_refused(void **state)
     refuse(record);
     record = sample(TXN_RECORD_PARTICIPANT);
     strcpy(record.participant.name, "Upper");
+    refuse(record);
+    record = sample(TXN_RECORD_RESOLVE);
+    record.resolve.participant = AS_PARTICIPANTS_MAX;
+    refuse(record);
+    record = sample(TXN_RECORD_RESOLVE);
+    record.resolve.who.len = 0; /* nobody */
+    refuse(record);
+    record = sample(TXN_RECORD_RESOLVE);
+    record.resolve.who.len = AS_WHO_LEN_MAX + 1;
+    refuse(record);
+    record = sample(TXN_RECORD_RESOLVE);
+    record.resolve.why.len = 0; /* for no reason */
+    refuse(record);
+    record = sample(TXN_RECORD_RESOLVE);
+    record.resolve.why.len = AS_REASON_LEN_MAX + 1;
     refuse(record);
     assert_string_equal(txn_record_type_text(TXN_RECORD_HORIZON), "HORIZON");
     assert_string_equal(txn_record_type_text(0), "?");

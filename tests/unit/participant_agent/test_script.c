@@ -8,7 +8,8 @@
  * hello N rotate N P [counter=C] execute N TERM.SEQ/BRANCH [slot=P] [id=ID] [timeout=MS] [read_only]
  *   commit|abort|read_finish|pending|unknown N TERM.SEQ/BRANCH [slot=P] [id=ID] [xid=N]
  * [identity=A] up P [identity=A] [max=N] [marker] | down P done #N STATUS [fields]
- * [row=GID,XID,AGE]...
+ * [row=GID,XID,AGE[,OWNER]]...
+ *   list N TICKET [slot=P] [gid=GID] | resolve N TICKET commit|abort gid=GID xid=N [slot=P]
  */
 #include "../participant_branch/golden.h"
 #include "fake.h"
@@ -97,6 +98,20 @@ static void put_vote(struct golden *golden, const struct as_wire_vote *vote)
                    vote->statement, vote->sqlstate, (int)vote->message.len, vote->message.data);
 }
 
+static void put_listed(struct golden *golden, const struct as_wire_listed *listed)
+{
+    struct as_reader in = as_reader_of(listed->rows);
+    struct as_wire_prepared row;
+
+    golden_put(golden, " slot=%u ticket=%llu %s total=%u foreign=%u \"%.*s\"", listed->slot,
+               (unsigned long long)listed->ticket, asked_names[listed->asked], listed->total,
+               listed->foreign, (int)listed->message.len, listed->message.data);
+    while (in.left && !as_wire_prepared_take(&in, &row))
+        golden_put(golden, " [%.*s %llu %lld %.*s%s]", (int)row.gid.len, row.gid.data,
+                   (unsigned long long)row.xid, (long long)row.age_ms, (int)row.owner.len,
+                   row.owner.data, row.waits ? " waits" : "");
+}
+
 static void on_sent(void *test, uint64_t connection, const struct as_wire_msg *msg)
 {
     struct script *script = test;
@@ -127,6 +142,15 @@ static void on_sent(void *test, uint64_t connection, const struct as_wire_msg *m
     case AS_WIRE_INQUIRE:
         put_branch(golden, &msg->inquire.branch);
         golden_put(golden, " id=%.*s", (int)msg->inquire.id.len, msg->inquire.id.data);
+        break;
+    case AS_WIRE_LISTED:
+        put_listed(golden, &msg->listed);
+        break;
+    case AS_WIRE_RESOLVED:
+        golden_put(golden, " slot=%u ticket=%llu %s%s \"%.*s\"", msg->resolved.slot,
+                   (unsigned long long)msg->resolved.ticket, asked_names[msg->resolved.asked],
+                   msg->resolved.tag ? " by its tag" : "", (int)msg->resolved.message.len,
+                   msg->resolved.message.data);
         break;
     default:
         break;
@@ -232,17 +256,26 @@ static void message(struct script *script, const char *word)
         const char *word;
         enum as_wire_type type;
     } types[] = {
-        {"welcome", AS_WIRE_WELCOME},         {"leader", AS_WIRE_LEADER},
-        {"refuse", AS_WIRE_REFUSE},           {"ping", AS_WIRE_PING},
-        {"rotate", AS_WIRE_ROTATE},           {"execute", AS_WIRE_EXECUTE},
-        {"commit", AS_WIRE_COMMIT},           {"abort", AS_WIRE_ABORT},
-        {"read_finish", AS_WIRE_READ_FINISH}, {"pending", AS_WIRE_ANSWER},
-        {"unknown", AS_WIRE_ANSWER},          {"hello", AS_WIRE_HELLO},
+        {"welcome", AS_WIRE_WELCOME},
+        {"leader", AS_WIRE_LEADER},
+        {"refuse", AS_WIRE_REFUSE},
+        {"ping", AS_WIRE_PING},
+        {"rotate", AS_WIRE_ROTATE},
+        {"execute", AS_WIRE_EXECUTE},
+        {"commit", AS_WIRE_COMMIT},
+        {"abort", AS_WIRE_ABORT},
+        {"read_finish", AS_WIRE_READ_FINISH},
+        {"pending", AS_WIRE_ANSWER},
+        {"unknown", AS_WIRE_ANSWER},
+        {"hello", AS_WIRE_HELLO},
+        {"list", AS_WIRE_LIST},
+        {"resolve", AS_WIRE_RESOLVE},
     };
     struct golden *golden = script->golden;
     uint64_t connection = script->connections[atoi(golden->words[1])];
     const char *id = golden_word(golden, "id");
     const char *cluster = golden_word(golden, "cluster");
+    const char *gid = golden_word(golden, "gid");
     struct as_bytes id_bytes = fake_text(id ? id : "order-1");
     struct as_wire_msg msg = {0};
 
@@ -283,6 +316,17 @@ static void message(struct script *script, const char *word)
         msg.answer = (struct as_wire_answer){branch_of(golden),
                                              *word == 'p' ? AS_ANSWER_PENDING : AS_ANSWER_UNKNOWN};
         break;
+    case AS_WIRE_LIST:
+        msg.list =
+            (struct as_wire_list){(uint16_t)golden_number(golden, "slot", 0),
+                                  strtoull(golden->words[2], NULL, 10), fake_text(gid ? gid : "")};
+        break;
+    case AS_WIRE_RESOLVE:
+        msg.resolve = (struct as_wire_resolve){(uint16_t)golden_number(golden, "slot", 0),
+                                               strtoull(golden->words[2], NULL, 10),
+                                               strcmp(golden->words[3], "commit") == 0,
+                                               golden_number(golden, "xid", 0), fake_text(gid)};
+        break;
     case AS_WIRE_PING:
     case AS_WIRE_HELLO:
         break;
@@ -310,8 +354,9 @@ static void done(struct script *script)
             continue;
         word += 4;
         rows[done.row_count].gid = strsep(&word, ",");
-        rows[done.row_count].xid32 = (uint32_t)atoi(strsep(&word, ","));
-        rows[done.row_count++].age_ms = atoi(word);
+        rows[done.row_count].xid = strtoull(strsep(&word, ","), NULL, 10);
+        rows[done.row_count].age_ms = atoi(strsep(&word, ","));
+        rows[done.row_count++].owner = word ? word : "agent";
     }
     agent_on_pg_done(script->agent, &done);
 }
@@ -323,12 +368,13 @@ static void counts(struct script *script)
     agent_count(script->agent, &counts);
     golden_put(script->golden,
                "  executed=%llu yes=%llu no=%llu read_only=%llu committed=%llu aborted=%llu "
-               "heuristic=%llu inquiries=%llu fenced=%llu branches=%u queued=%u\n",
+               "heuristic=%llu resolved=%llu inquiries=%llu fenced=%llu branches=%u queued=%u\n",
                (unsigned long long)counts.executed, (unsigned long long)counts.voted_yes,
                (unsigned long long)counts.voted_no, (unsigned long long)counts.voted_read_only,
                (unsigned long long)counts.committed, (unsigned long long)counts.aborted,
-               (unsigned long long)counts.heuristic, (unsigned long long)counts.inquiries,
-               (unsigned long long)counts.fenced, counts.branches, counts.queued);
+               (unsigned long long)counts.heuristic, (unsigned long long)counts.resolved,
+               (unsigned long long)counts.inquiries, (unsigned long long)counts.fenced,
+               counts.branches, counts.queued);
 }
 
 static void participant(struct script *script, bool up)
@@ -416,13 +462,18 @@ static void test_scan(void **state)
     run("scan");
 }
 
+static void test_ask(void **state)
+{
+    (void)state;
+    run("ask");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_session),
-        cmocka_unit_test(test_branch),
-        cmocka_unit_test(test_admission),
-        cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_session),   cmocka_unit_test(test_branch),
+        cmocka_unit_test(test_admission), cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_ask),
     };
 
     fake_work(false);

@@ -112,7 +112,7 @@ static inline void w_done_scan(struct world *world, uint32_t index, struct as_pg
         strcpy(gid.id, attempt->id);
         as_gid_format(&gid, gids[done->row_count]);
         rows[done->row_count] =
-            (struct as_pg_prepared){gids[done->row_count], (uint32_t)branch->xid,
+            (struct as_pg_prepared){gids[done->row_count], "agent", branch->xid,
                                     (world->env.now - branch->prepared_at) / AS_MS};
         done->row_count++;
     }

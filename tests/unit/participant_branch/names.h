@@ -16,6 +16,7 @@ static const char *const op_names[] = {
     [AS_PG_ROLLBACK_PREPARED] = "ROLLBACK_PREPARED",
     [AS_PG_PROBE] = "PROBE",
     [AS_PG_SCAN] = "SCAN",
+    [AS_PG_LIST] = "LIST",
     [AS_PG_ROTATE] = "ROTATE",
 };
 static const char *const status_names[] = {
@@ -48,6 +49,13 @@ static const char *const ack_names[] = {
     [AS_ACK_LOST_PREPARE] = "LOST_PREPARE",
     [AS_ACK_UNVERIFIED] = "UNVERIFIED",
     [AS_ACK_RETRY] = "RETRY",
+};
+
+static const char *const asked_names[] = {
+    [AS_ASKED_DONE] = "DONE",           [AS_ASKED_GONE] = "GONE",
+    [AS_ASKED_OTHERWISE] = "OTHERWISE", [AS_ASKED_REPLACED] = "REPLACED",
+    [AS_ASKED_BUSY] = "BUSY",           [AS_ASKED_REFUSED] = "REFUSED",
+    [AS_ASKED_DOWN] = "DOWN",           [AS_ASKED_UNKNOWN] = "UNKNOWN",
 };
 
 /* "A" stands for a token of sixteen As, "-" for none. */

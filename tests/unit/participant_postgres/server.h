@@ -192,7 +192,8 @@ struct answer {
     struct as_pg_done done;
     char message[512];
     char results[4096]; /* as text: one line a row, cells with "|" */
-    char gids[32][AS_GID_LEN_MAX + 1];
+    char gids[32][AS_GID_LEN_MAX + 1], owners[32][AS_ROLE_LEN_MAX + 1];
+    uint64_t xids[32];
 };
 
 static struct {
@@ -268,8 +269,11 @@ static void on_done(void *ctx, const struct as_pg_done *done)
     answer->done = *done;
     snprintf(answer->message, sizeof answer->message, "%s", done->message);
     results_text(done->results, answer->results, sizeof answer->results);
-    for (uint32_t i = 0; i < done->row_count && i < 32; i++)
+    for (uint32_t i = 0; i < done->row_count && i < 32; i++) {
         strcpy(answer->gids[i], done->rows[i].gid);
+        strcpy(answer->owners[i], done->rows[i].owner);
+        answer->xids[i] = done->rows[i].xid;
+    }
 }
 
 /* Turns the loop until the condition holds; the deadline is only for a test that hangs. */

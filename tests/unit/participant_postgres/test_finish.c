@@ -155,12 +155,12 @@ static void test_marker(void **state)
 
 static void test_scan(void **state)
 {
-    struct answer *answer;
+    struct answer *answer = PREPARE(UPDATE);
+    uint64_t xid = answer->done.xid;
     PGconn *conn;
     char dsn[200];
 
     (void)state;
-    PREPARE(UPDATE);
     sql("BEGIN; PREPARE TRANSACTION 'somebody else''s'");
     sql("BEGIN; PREPARE TRANSACTION 'assent/other/5f3a9c01d2e4b687/1.1/1/x'");
     snprintf(dsn, sizeof dsn, "host=%s dbname=elsewhere user=boss", server.dir);
@@ -172,6 +172,16 @@ static void test_scan(void **state)
     assert_string_equal(answer->gids[0], gid_last);
     assert_int_equal(answer->done.foreign, 2);
     assert_int_equal(answer->done.slots_used, 4);
+    /* LIST: the foreign ones too, with whole transaction ids and owners */
+    answer = finish(AS_PG_LIST, "", 0, 0);
+    assert_status(answer, AS_PG_OK);
+    assert_int_equal(answer->done.row_count, 3);
+    assert_string_equal(answer->gids[0], gid_last);
+    assert_string_equal(answer->gids[1], "somebody else's");
+    assert_int_equal(answer->xids[0], xid);
+    assert_true(answer->xids[1] > xid && answer->xids[2] > answer->xids[1]);
+    assert_string_equal(answer->owners[0], "boss");
+    assert_string_equal(answer->owners[1], "boss");
     /* a gid of another database: PROBE does not see it either, and COMMIT PREPARED is refused */
     assert_false(finish(AS_PG_PROBE, "assent/demo/5f3a9c01d2e4b687/1.1/2/x", 0, 3)->done.listed);
     answer = finish(AS_PG_COMMIT_PREPARED, "assent/demo/5f3a9c01d2e4b687/1.1/2/x", 0, 0);
