@@ -29,11 +29,6 @@ static bool is_ready(void *ctx)
     return answers(ctx, "/readyz");
 }
 
-static bool is_alive(void *ctx)
-{
-    return answers(ctx, "/healthz");
-}
-
 static bool node_start(struct sandbox *sandbox, struct node *node, bool first,
                        const struct option_list *env)
 {
@@ -53,12 +48,24 @@ static bool majority_runs(const struct sandbox *sandbox)
     return alive > sandbox->node_count / 2;
 }
 
+struct returning {
+    const struct sandbox *sandbox;
+    const struct node *node;
+};
+
+/* Looked at again each time: we may hear late that others died. */
+static bool is_back(void *ctx)
+{
+    const struct returning *returning = ctx;
+
+    return answers(returning->node, majority_runs(returning->sandbox) ? "/readyz" : "/healthz");
+}
+
 bool node_restart(struct sandbox *sandbox, struct node *node, const struct option_list *env)
 {
     if (!node_start(sandbox, node, false, env))
         return false;
-    return sandbox_wait_ready(sandbox, &node->process, majority_runs(sandbox) ? is_ready : is_alive,
-                              node);
+    return sandbox_wait_ready(sandbox, &node->process, is_back, &(struct returning){sandbox, node});
 }
 
 static bool start_all(struct sandbox *sandbox)
