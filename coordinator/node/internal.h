@@ -41,6 +41,7 @@ struct node_session {
     bool dialed;      /* by this node, to peer_id */
     bool welcome;     /* HELLO or PEER was accepted */
     bool broken;      /* a message to it was lost: it ends with this turn */
+    bool silent;      /* of an agent that has not answered the last ping: others come first */
     char peer[NODE_PEER_LEN_MAX + 1];
     char name[NODE_PEER_LEN_MAX + 1];
     struct as_buf in; /* a frame that is not whole yet */

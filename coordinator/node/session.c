@@ -197,11 +197,38 @@ static void announce(struct node *node, struct node_session *session)
         node_send(node, session->connection, &msg);
 }
 
+static void silence(struct node *node, struct node_session *session, bool silent)
+{
+    if (session->silent == silent || session->peer_id)
+        return;
+    session->silent = silent;
+    node_txn(node,
+             &(struct txn_event){.kind = TXN_SILENT, .silent = {session->connection, silent}});
+}
+
+static void ping(struct node *node, const struct node_session *session)
+{
+    as_time now = node->ops->now(node->env);
+
+    node_send(node, session->connection,
+              &(struct as_wire_msg){.type = AS_WIRE_PING, .ping = (uint64_t)now});
+}
+
+/*
+ * Whoever led before may stand still together with what it serves itself, and be silent for less time than a ping
+ * needs to show. So those who answer now come first.
+ */
 void node_sessions_announce(struct node *node)
 {
-    for (uint32_t i = 0; i < node->session_count; i++)
-        if (!node->sessions[i]->peer_id)
-            announce(node, node->sessions[i]);
+    for (uint32_t i = 0; i < node->session_count && !node->failed; i++) {
+        struct node_session *session = node->sessions[i];
+
+        if (session->peer_id || !session->welcome)
+            continue;
+        announce(node, session);
+        ping(node, session);
+        silence(node, session, true);
+    }
 }
 
 void node_sessions_serve(struct node *node)
@@ -412,6 +439,7 @@ void node_on_bytes(struct node *node, uint64_t connection, struct as_bytes bytes
     if (!session || session->broken || node->failed)
         return;
     session->heard_at = node->ops->now(node->env);
+    silence(node, session, false);
     if (session->in.len == 0) {
         if (!take_frames(node, session, bytes, &taken))
             return;
@@ -437,14 +465,15 @@ void node_sessions_ping(struct node *node)
 
     for (uint32_t i = node->session_count; i-- > 0;) {
         struct node_session *session = node->sessions[i];
-        uint64_t connection = session->connection;
+        as_time silent = now - session->heard_at;
 
-        if (now - session->heard_at > every * SILENT_PINGS_MAX) {
-            node->ops->net_close(node->env, connection);
+        if (silent > every * SILENT_PINGS_MAX) {
+            node->ops->net_close(node->env, session->connection);
             session_end(node, session, "silent for too long");
-        } else if (session->welcome && now - session->heard_at >= every) {
-            node_send(node, connection,
-                      &(struct as_wire_msg){.type = AS_WIRE_PING, .ping = (uint64_t)now});
+        } else if (session->welcome && silent >= every) {
+            ping(node, session);
+            if (silent >= 2 * every) /* the last ping was not answered */
+                silence(node, session, true);
         }
     }
     node->ping_at = now + every;

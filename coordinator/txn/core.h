@@ -134,6 +134,7 @@ as_err txn_on_listed(struct txn *txn, const struct txn_event *event) AS_MUSTCHEC
 as_err txn_on_resolved(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
 as_err txn_on_serve(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
 void txn_on_unserve(struct txn *txn, const struct txn_event *event);
+void txn_on_silent(struct txn *txn, const struct txn_event *event);
 void txn_on_session_down(struct txn *txn, uint64_t session);
 as_err txn_on_lead(struct txn *txn, const struct txn_event *event) AS_MUSTCHECK;
 as_err txn_on_resign(struct txn *txn) AS_MUSTCHECK;

@@ -184,6 +184,7 @@ struct txn_serving {
 struct txn_session {
     struct txn_link link;
     uint64_t id;
+    bool silent;
     struct txn_link servings;
     struct txn_link votes; /* branches whose vote is missing */
 };

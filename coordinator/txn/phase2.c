@@ -25,13 +25,14 @@ static as_time backoff(struct txn *txn, unsigned level)
     return delay - (as_time)as_rng_below(&txn->drive.rng, (uint64_t)delay / 4 + 1);
 }
 
-/* To the session that voted, for its connection may still be open (R7); else to any that serves. */
+/* To the session that voted, for its connection may still be open (R7); else, or if nothing is heard
+ * of that one, to any that serves. */
 static void tell(struct txn *txn, struct txn_branch *branch)
 {
     struct txn_participant *participant = branch->participant;
     struct txn_serving *serving = txn_serving_of(participant, branch->session, branch->slot);
 
-    if (!serving)
+    if (!serving || serving->session->silent)
         serving = txn_serving_next(participant);
     branch->session = serving->session->id;
     branch->slot = serving->slot;

@@ -52,11 +52,17 @@ struct txn_participant *txn_serving_participant(const struct txn *txn, uint64_t 
     return serving ? txn_participant_find(txn, serving->name, strlen(serving->name)) : NULL;
 }
 
+/* In turn; a silent one only when there is no other: what it is given may wait until its session is
+ * given up. */
 struct txn_serving *txn_serving_next(struct txn_participant *participant)
 {
-    struct txn_link *link = participant->servings.next;
+    struct txn_link *head = &participant->servings, *link = head->next;
 
     AS_ASSERT(participant->serving_count > 0);
+    while (link != head && TXN_OF(link, struct txn_serving, of_participant)->session->silent)
+        link = link->next;
+    if (link == head)
+        link = head->next;
     txn_link_remove(link);
     txn_list_append(&participant->servings, link);
     return TXN_OF(link, struct txn_serving, of_participant);
@@ -256,6 +262,14 @@ void txn_on_unserve(struct txn *txn, const struct txn_event *event)
 
     if (serving)
         cease(serving);
+}
+
+void txn_on_silent(struct txn *txn, const struct txn_event *event)
+{
+    struct txn_session *session = txn_session_find(txn, event->silent.session);
+
+    if (session)
+        session->silent = event->silent.silent;
 }
 
 static void session_free(struct txn *txn, struct txn_session *session)

@@ -197,6 +197,9 @@ static as_err handle(struct txn *txn, const struct txn_event *event)
     case TXN_UNSERVE:
         txn_on_unserve(txn, event);
         return AS_OK;
+    case TXN_SILENT:
+        txn_on_silent(txn, event);
+        return AS_OK;
     case TXN_SESSION_DOWN:
         txn_on_session_down(txn, event->session);
         txn_asks_session_down(txn, event->session);

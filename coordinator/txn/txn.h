@@ -44,6 +44,7 @@ enum txn_event_kind {
     TXN_FORGET,       /* `client` waits no longer; its transaction goes on */
     TXN_SERVE,        /* a session serves a participant (again): facts may have changed */
     TXN_UNSERVE,      /* that participant is down on that session */
+    TXN_SILENT,       /* nothing is heard on a session, or something is again: others come first */
     TXN_SESSION_DOWN, /* and with it all it served */
     TXN_VOTE,
     TXN_ACK,
@@ -85,6 +86,10 @@ struct txn_event {
             uint64_t session;
             uint16_t slot;
         } unserve;
+        struct {
+            uint64_t session;
+            bool silent;
+        } silent;
         uint64_t session; /* SESSION_DOWN */
         struct {
             uint64_t session;

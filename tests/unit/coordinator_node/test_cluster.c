@@ -28,8 +28,9 @@ struct as_env {
     bool cut;               /* nothing gets in or out */
     uint32_t leaders_heard; /* LEADER frames to its agent */
     uint32_t commits_sent, executes_sent;
-    bool agent;  /* one is connected */
-    bool silent; /* it does not vote */
+    uint32_t executes_lost; /* sent to the one that stands still */
+    bool agent;             /* one is connected */
+    bool silent;            /* it does not vote */
     int replies;
     bool refused;
     enum as_refusal refusal;
@@ -128,10 +129,12 @@ static void env_dial(struct as_env *env, uint64_t connection, const char *addres
     post(LETTER_CONNECT, pipe, 1, no_bytes);
 }
 
-/* The agent of a node: a connection that no other node has. */
+/* The agent of a node: a connection that no other node has; and one that joins later, and falls silent. */
 #define AGENT 1
+#define STANDS_STILL 3
 
 static void agent_hears(struct as_env *env, struct as_bytes bytes);
+static void nobody_hears(struct as_env *env, struct as_bytes bytes);
 
 static void env_send(struct as_env *env, uint64_t connection, struct as_bytes bytes)
 {
@@ -140,6 +143,10 @@ static void env_send(struct as_env *env, uint64_t connection, struct as_bytes by
 
     if (connection == AGENT) {
         agent_hears(env, bytes);
+        return;
+    }
+    if (connection == STANDS_STILL) {
+        nobody_hears(env, bytes);
         return;
     }
     pipe = pipe_of(env, connection, &end);
@@ -226,14 +233,16 @@ static struct as_bytes text(const char *chars)
 /* What agents have to say is said when the node is not inside a call: at the end of its turn. */
 static struct {
     struct as_env *env;
+    uint64_t connection;
     struct as_wire_msg msg;
 } sayings[64];
 static uint32_t saying_count;
 
-static void agent_says(struct as_env *env, const struct as_wire_msg *msg)
+static void says(struct as_env *env, uint64_t connection, const struct as_wire_msg *msg)
 {
     assert_true(saying_count < 64);
     sayings[saying_count].env = env;
+    sayings[saying_count].connection = connection;
     sayings[saying_count++].msg = *msg;
 }
 
@@ -262,11 +271,22 @@ static void agent_hears(struct as_env *env, struct as_bytes bytes)
                 .ack = {.branch = msg.decision.branch, .ack = AS_ACK_COMMITTED}};
         else
             continue;
-        agent_says(env, &answer);
+        says(env, AGENT, &answer);
     }
 }
 
-static void agent_joins(struct as_env *env)
+static void nobody_hears(struct as_env *env, struct as_bytes bytes)
+{
+    struct as_wire_msg msg;
+    size_t used;
+
+    for (; bytes.len > 0; bytes.data += used, bytes.len -= used) {
+        assert_int_equal(as_wire_take(bytes, &msg, &used), AS_OK);
+        env->executes_lost += msg.type == AS_WIRE_EXECUTE;
+    }
+}
+
+static void joins(struct as_env *env, uint64_t connection)
 {
     struct as_wire_msg hello = {
         .type = AS_WIRE_HELLO,
@@ -282,9 +302,9 @@ static void agent_joins(struct as_env *env)
                                                 .prepared_max = 100,
                                                 .connections = 4}};
 
-    node_on_accepted(env->node, AGENT, "test");
-    agent_says(env, &hello);
-    agent_says(env, &facts);
+    node_on_accepted(env->node, connection, "test");
+    says(env, connection, &hello);
+    says(env, connection, &facts);
 }
 
 /* --- Time --- */
@@ -333,6 +353,7 @@ static bool say(void)
 {
     struct as_env *env;
     struct as_wire_msg msg;
+    uint64_t connection = sayings[0].connection;
 
     if (saying_count == 0)
         return false;
@@ -343,7 +364,7 @@ static bool say(void)
         return true;
     as_buf_clear(&world.scratch);
     as_wire_put(&world.scratch, &msg);
-    node_on_bytes(env->node, AGENT, as_buf_bytes(&world.scratch));
+    node_on_bytes(env->node, connection, as_buf_bytes(&world.scratch));
     node_turn_end(env->node);
     return true;
 }
@@ -424,7 +445,7 @@ static void open_node(struct as_env *env, uint32_t members, uint64_t snapshot_by
     if (node_open(&env->node, &config, &door, env, &env_ops, &report))
         fail_msg("node %u does not open: %s", env->number, report.detail);
     node_start(env->node);
-    agent_joins(env);
+    joins(env, AGENT);
 }
 
 /* Its connections end, what its disk had not synced is lost or not. */
@@ -518,7 +539,7 @@ static int setup(void **state)
     for (uint32_t i = 0; i < NODES_MAX; i++) {
         world.nodes[i].number = i + 1;
         world.nodes[i].timer_at = AS_NEVER;
-        world.nodes[i].accepted_last = AGENT;
+        world.nodes[i].accepted_last = STANDS_STILL;
         fake_init(&world.nodes[i].disk, i + 1);
     }
     return 0;
@@ -706,6 +727,41 @@ static void a_request_passed_on_to_a_silent_leader_ends_with_the_next(void **sta
     assert_int_equal(other->answer_err, AS_ERR_CLOSED);
 }
 
+/* A leader that serves participants itself takes these along when it stands still. Nothing tells the next one so, unless
+ * it asks. */
+static void who_does_not_answer_the_new_leader_comes_last(void **state)
+{
+    struct as_env *first, *next;
+
+    (void)state;
+    three_nodes(0);
+    first = leader_after(AS_SECOND);
+    for (int i = 0; i < 3; i++)
+        joins(&world.nodes[i], STANDS_STILL);
+    settle();
+    first->cut = true;
+    next = leader_after(AS_SECOND / 2);
+    assert_ptr_not_equal(next, first);
+    for (int i = 0; i < 4; i++)
+        commit(next, (char[]){(char)('a' + i), 0});
+    assert_int_equal(next->executes_lost, 0);
+}
+
+/* Nor does one that was not heard of between two pings. */
+static void who_does_not_answer_a_ping_comes_last(void **state)
+{
+    struct as_env *first;
+
+    (void)state;
+    three_nodes(0);
+    first = leader_after(AS_SECOND);
+    joins(first, STANDS_STILL);
+    advance(3 * AS_SECOND);
+    for (int i = 0; i < 4; i++)
+        commit(first, (char[]){(char)('a' + i), 0});
+    assert_int_equal(first->executes_lost, 0);
+}
+
 static void a_node_joins_and_another_is_removed(void **state)
 {
     struct as_env *first, *fourth = &world.nodes[3], *gone;
@@ -825,6 +881,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_request_is_passed_on_to_the_leader, setup, teardown),
         cmocka_unit_test_setup_teardown(a_request_passed_on_to_a_silent_leader_ends_with_the_next,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(who_does_not_answer_the_new_leader_comes_last, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(who_does_not_answer_a_ping_comes_last, setup, teardown),
         cmocka_unit_test_setup_teardown(a_node_joins_and_another_is_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(leadership_is_handed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_takes_votes_until_there_is_no_room, setup,

@@ -1042,6 +1042,10 @@ static void run_command(struct script *script, const struct words *words)
         step(script,
              &(struct txn_event){.kind = TXN_UNSERVE,
                                  .unserve = {handle_of(one), (uint16_t)atoi(words->word[2])}});
+    else if (strcmp(command, "silent") == 0 || strcmp(command, "heard") == 0)
+        step(script,
+             &(struct txn_event){.kind = TXN_SILENT,
+                                 .silent = {handle_of(one), strcmp(command, "silent") == 0}});
     else if (strcmp(command, "down") == 0)
         step(script, &(struct txn_event){.kind = TXN_SESSION_DOWN, .session = handle_of(one)});
     else if (strcmp(command, "submit") == 0)

@@ -620,6 +620,12 @@ static void serve(int i)
     step(&(struct txn_event){.kind = TXN_SERVE, .serve = {world.session[i], &facts}});
 }
 
+static void silence(int i)
+{
+    if (world.session[i])
+        step(&(struct txn_event){.kind = TXN_SILENT, .silent = {world.session[i], chance(50)}});
+}
+
 static void agent_loses_session(uint64_t session)
 {
     for (int t = 0; t < world.try_count; t++) {
@@ -837,8 +843,10 @@ static void something(void)
         list();
     else if (what < 85)
         session_down((int)below(SESSIONS));
-    else if (what < 90)
+    else if (what < 88)
         serve((int)below(SESSIONS));
+    else if (what < 90)
+        silence((int)below(SESSIONS));
     else if (what < 92)
         inquire_all();
     else if (what < 93)
