@@ -29,6 +29,7 @@ static struct {
     unsigned long marked;  /* hits that wait for as_crash_flush */
     const char *pause_dir; /* NULL: kill */
     const char *dir;       /* may be NULL */
+    const char *after;     /* this file exists from when on hits count; NULL: they do */
 } armed;
 
 static bool is_known(const char *name)
@@ -70,6 +71,7 @@ static void read_environment(void)
     if (!is_known(armed.name))
         refuse("ASSENT_CRASH_AT", at);
     armed.dir = getenv("ASSENT_CRASH_DIR");
+    armed.after = getenv("ASSENT_CRASH_AFTER");
     if (action && strncmp(action, "pause:", 6) == 0 && action[6])
         armed.pause_dir = action + 6;
     else if (action && strcmp(action, "kill") != 0)
@@ -120,7 +122,11 @@ static bool is_armed(const char *name)
     if (!armed.ready)
         read_environment();
     AS_ASSERT(is_known(name));
-    return strcmp(armed.name, name) == 0;
+    if (strcmp(armed.name, name) != 0)
+        return false;
+    if (armed.after && access(armed.after, F_OK) == 0)
+        armed.after = NULL;
+    return !armed.after;
 }
 
 static void hit(void)

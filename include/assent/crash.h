@@ -5,6 +5,7 @@
  * The environment names one point of a process: ASSENT_CRASH_AT=<name>[:<nth>] and
  *   ASSENT_CRASH_ACTION=kill        SIGKILL to itself (default)
  *   ASSENT_CRASH_ACTION=pause:DIR   make DIR/<name>.reached, wait until DIR/<name>.continue exists
+ * ASSENT_CRASH_AFTER=<file>: what is hit before this file exists does not count.
  * Either way DIR of ASSENT_CRASH_DIR gets a file <name>.reached first, so that a test can demand the hit.
  *
  * AS_CRASH_POINT is taken where it stands. Pure rooms only hand bytes to the shell, so "sent" happens when

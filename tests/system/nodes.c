@@ -85,6 +85,48 @@ void node_signal(const struct sandbox *sandbox, int place, int number)
     assert_int_equal(kill(pid, number), 0);
 }
 
+/* --- Handing over, catching up --- */
+
+static bool is_made_leader(void *ctx)
+{
+    struct search *search = ctx;
+    const struct sandbox *sandbox = search->sandbox;
+
+    if (leader_find(sandbox) == search->leader)
+        return true;
+    /* Refused while the node is behind, or while nobody leads. */
+    (void)cluster_command(sandbox, "transfer", sandbox->nodes[search->leader].id, NULL);
+    return false;
+}
+
+void leader_make(const struct sandbox *sandbox, int place)
+{
+    wait_for("the node is made the leader", is_made_leader, &(struct search){sandbox, place},
+             DEADLINE_MS);
+}
+
+struct catching_up {
+    const struct sandbox *sandbox;
+    int place;
+    double index;
+};
+
+static bool has_caught_up(void *ctx)
+{
+    const struct catching_up *wanted = ctx;
+
+    return says(wanted->sandbox, wanted->place, "applied_index") >= wanted->index;
+}
+
+void wait_caught_up(const struct sandbox *sandbox, int place)
+{
+    struct catching_up wanted = {sandbox, place,
+                                 says(sandbox, leader_find(sandbox), "applied_index")};
+
+    assert_true(wanted.index > 0);
+    wait_for("the node has caught up", has_caught_up, &wanted, DEADLINE_MS);
+}
+
 /* --- Logs --- */
 
 bool log_says(const struct sandbox *sandbox, const char *name, const char *what)

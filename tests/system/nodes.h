@@ -14,6 +14,11 @@ int leader_find(const struct sandbox *sandbox);
 int leader_id(const struct sandbox *sandbox, int asked);
 void node_signal(const struct sandbox *sandbox, int place, int number);
 
+/* Hands leadership to the node. */
+void leader_make(const struct sandbox *sandbox, int place);
+/* Waits until the node has applied what the leader has now. */
+void wait_caught_up(const struct sandbox *sandbox, int place);
+
 /* The log of the process has such a line. */
 bool log_says(const struct sandbox *sandbox, const char *name, const char *what);
 void wait_log_says(const struct sandbox *sandbox, const char *name, const char *what);

@@ -116,6 +116,23 @@ static void the_named_point_kills(void **state)
     expect_kill("agent.ack.sent:4", "agent.ack.sent.reached", 5);
 }
 
+/* The child's rounds are over long before somebody makes this file; or it is there from the start. */
+static void hits_before_a_file_exists_do_not_count(void **state)
+{
+    int output, status;
+    pid_t child;
+
+    (void)state;
+    setenv("ASSENT_CRASH_AFTER", path_of("never"), 1);
+    child = start("agent.commit.done", NULL, &output);
+    assert_int_equal(rounds(output), 5);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    setenv("ASSENT_CRASH_AFTER", dir, 1);
+    expect_kill("agent.commit.done:4", "agent.commit.done.reached", 3);
+    unsetenv("ASSENT_CRASH_AFTER");
+}
+
 static void expect_exit(const char *at, int rounds_expected)
 {
     int output, status;
@@ -196,6 +213,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_named_point_kills),
+        cmocka_unit_test(hits_before_a_file_exists_do_not_count),
         cmocka_unit_test(no_other_point_does),
         cmocka_unit_test(a_wrong_environment_ends_the_process),
         cmocka_unit_test(a_pause_ends_when_told),
