@@ -285,6 +285,8 @@ void client_reply(struct as_env *env, uint64_t client, const struct as_reply *re
     struct sim *sim = env->sim;
     struct sim_request *request = sim->requests;
 
+    if (operator_reply(env, client, reply))
+        return;
     while (request && !(request->client == client && request->node == env))
         request = request->next;
     SIM_CHECK(sim, "answer", request, "%s answers a request for %s that nobody waits for",

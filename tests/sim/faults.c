@@ -352,10 +352,11 @@ static void operator_looks(struct sim *sim, const struct sim_event *event)
         if (sim->healed || sim_percent(sim, 20))
             look(&sim->procs[i]);
     }
-    /* What somebody prepared under a gid of ours only that somebody can take away again. */
+    /* What somebody prepared under a gid of ours only that somebody can take away again; what another incarnation has
+     * left behind is resolved (operator.c). */
     for (uint32_t d = 0; sim->healed && d < sim->plan.dbs; d++) {
         for (struct sim_tx *tx = sim->dbs[d].txs; tx; tx = tx->next) {
-            if (tx->state == TX_PREPARED && (tx->impostor || tx->foreign))
+            if (tx->state == TX_PREPARED && (tx->impostor || tx->foreign) && !operator_orphan(tx))
                 db_finish(tx, false);
         }
     }

@@ -20,7 +20,7 @@
 #define TWICE_EVERY 16 /* so many seeds: one of them is played twice */
 
 struct totals {
-    uint64_t seeds, events, replies, committed, crashes, faults, heuristic;
+    uint64_t seeds, events, replies, committed, crashes, faults, heuristic, resolved;
     uint64_t acks[AS_ACK_RETRY + 1], struck[SIM_FAULT_COUNT];
 };
 
@@ -52,6 +52,7 @@ static void add(struct totals *totals, const struct sim *sim)
     totals->crashes += sim->counts.crashes;
     totals->faults += sim->counts.faults;
     totals->heuristic += sim->counts.heuristic;
+    totals->resolved += sim->counts.resolved;
     for (size_t i = 0; i < AS_COUNT_OF(totals->acks); i++)
         totals->acks[i] += sim->counts.acks[i];
     for (size_t i = 0; i < AS_COUNT_OF(totals->struck); i++)
@@ -164,11 +165,11 @@ static void tell_totals(const struct totals *totals)
 {
     printf(
         "sim: acknowledgements: %llu committed, %llu aborted, %llu heuristic abort, %llu heuristic "
-        "commit, %llu lost prepare, %llu unverified, %llu retry\n",
+        "commit, %llu lost prepare, %llu unverified, %llu retry; %llu resolved\n",
         (unsigned long long)totals->acks[1], (unsigned long long)totals->acks[2],
         (unsigned long long)totals->acks[3], (unsigned long long)totals->acks[4],
         (unsigned long long)totals->acks[5], (unsigned long long)totals->acks[6],
-        (unsigned long long)totals->acks[7]);
+        (unsigned long long)totals->acks[7], (unsigned long long)totals->resolved);
     printf("sim: faults:");
     for (int i = 0; i < SIM_FAULT_COUNT; i++)
         printf(" %s %llu", sim_fault_name((enum sim_fault)i),

@@ -153,6 +153,9 @@ static void node_sends(struct as_env *env, uint64_t connection, const struct as_
     case AS_WIRE_ANSWER:
         rule_r3_answer_sent(env, known(sim, &msg->answer.branch), msg->answer.answer);
         break;
+    case AS_WIRE_RESOLVE:
+        rule_r6_resolve_sent(env, &msg->resolve);
+        break;
     default:
         break;
     }
@@ -243,6 +246,7 @@ static uint64_t get(const uint8_t *at, int bytes)
 static void entry_seen(struct as_env *env, const struct txn_entry *entry, bool durable)
 {
     if (durable) {
+        operator_record_durable(env, entry);
         rule_raft_durable(env, entry, rule_r1_attempt(env->sim, entry));
     } else {
         rule_r1_written(env->sim, env, entry);
@@ -322,8 +326,10 @@ void observe_pg_start(struct as_env *env, const struct sim_db *db, const struct 
     (void)db;
     if (op->kind == AS_PG_SCAN || op->kind == AS_PG_LIST || op->kind == AS_PG_ROTATE)
         return;
-    SIM_CHECK(env->sim, "R6", branch, "%s acts on a gid that is none of ours: %s", env->name,
-              op->gid);
+    if (!branch) {
+        rule_r6_resolve_starts(env->sim, op);
+        return;
+    }
     if (op->kind == AS_PG_PREPARE || op->kind == AS_PG_READ)
         rule_r2_prepare_starts(branch);
     else if (op->kind == AS_PG_COMMIT_PREPARED || op->kind == AS_PG_ROLLBACK_PREPARED)
@@ -333,7 +339,8 @@ void observe_pg_start(struct as_env *env, const struct sim_db *db, const struct 
 void observe_pg_finish(struct as_env *env, struct sim_tx *tx, bool commit)
 {
     (void)env;
-    rule_r6_finished(tx, commit);
+    if (tx->branch)
+        rule_r6_finished(tx, commit);
 }
 
 /* --- Answers, and the end --- */

@@ -29,6 +29,16 @@ void observe_pg_finish(struct as_env *env, struct sim_tx *tx, bool commit);
 const char *observe_unsettled(struct sim *sim);
 void observe_end(struct sim *sim);
 
+/* --- operator.c: a person who resolves whatever he sees (R6) --- */
+void operator_start(struct sim *sim);
+/* Left behind by another incarnation. */
+bool operator_orphan(const struct sim_tx *tx);
+void operator_record_durable(struct as_env *env, const struct txn_entry *entry);
+/* False: it is not his. */
+bool operator_reply(struct as_env *env, uint64_t client, const struct as_reply *reply);
+void rule_r6_resolve_sent(struct as_env *env, const struct as_wire_resolve *msg);
+void rule_r6_resolve_starts(struct sim *sim, const struct as_pg_op *op);
+
 /* --- rule_r1.c: the decision is the log --- */
 void rule_r1_written(struct sim *sim, struct as_env *env, const struct txn_entry *entry);
 struct sim_attempt *rule_r1_attempt(struct sim *sim, const struct txn_entry *entry);

@@ -42,6 +42,7 @@ static void build(struct sim *sim)
     }
     clients_start(sim);
     faults_start(sim);
+    operator_start(sim);
 }
 
 static void tear_down(struct sim *sim)

@@ -245,8 +245,9 @@ struct sim {
     uint64_t request_last;
     struct sim_request *requests; /* that wait for an answer */
     struct sim_oracle *oracle;
+    struct sim_operator *operator;
     struct {
-        uint64_t committed, aborted, replies, refused, heuristic, crashes, faults;
+        uint64_t committed, aborted, replies, refused, heuristic, crashes, faults, resolved;
         uint64_t acks[AS_ACK_RETRY + 1], struck[SIM_FAULT_COUNT];
     } counts;
 };
