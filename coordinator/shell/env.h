@@ -15,6 +15,7 @@
 #include "assent/env.h"
 #include "common/uv/disk.h"
 #include "common/uv/net.h"
+#include "common/uv/notify.h"
 #include "common/uv/pulse.h"
 #include "coordinator/shell/local.h"
 #include "coordinator/shell/shell.h"
@@ -47,6 +48,7 @@ struct shell {
     uv_prepare_t turn;
     uv_signal_t terminate, interrupt;
     uv_timer_t drain;
+    struct notify notify;
     uint64_t drain_until_ms;
     uint64_t hand_over_until_ms; /* 0: not begun */
     bool draining;

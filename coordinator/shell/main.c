@@ -17,6 +17,7 @@ static const char help[] =
     "  assentd --config FILE               run\n"
     "  assentd --config FILE --bootstrap   make a new cluster's data directory, then run\n"
     "  assentd --config FILE --join        the same for a node that a running cluster takes in\n"
+    "    --no-run                          only make it: a service manager starts the node\n"
     "  assentd --config FILE --check-config\n"
     "  assentd --help | --version\n"
     "\n"
@@ -61,15 +62,38 @@ static int run(const struct settings *settings, enum shell_start start)
     return err ? EXIT_FAILED : EXIT_FINE;
 }
 
+static int make(const struct settings *settings, enum shell_start start)
+{
+    char error[2048];
+
+    if (shell_make(settings, start, error) == AS_OK)
+        return EXIT_FINE;
+    say(AS_TRACE_ALARM, "cannot_make", "why", error, NULL);
+    return EXIT_FAILED;
+}
+
+/* NULL: these go together. */
+static const char *wrong_switches(bool bootstrap, bool join, bool no_run)
+{
+    if (bootstrap && join)
+        return "--bootstrap founds a cluster, --join enters one: not both";
+    if (no_run && !bootstrap && !join)
+        return "--no-run is for a first start: with --bootstrap or --join";
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
-    bool bootstrap = false, join = false, check_config = false;
-    const struct arguments_switch switches[] = {
-        {"--bootstrap", &bootstrap}, {"--join", &join}, {"--check-config", &check_config}};
+    bool bootstrap = false, join = false, no_run = false, check_config = false;
+    const struct arguments_switch switches[] = {{"--bootstrap", &bootstrap},
+                                                {"--join", &join},
+                                                {"--no-run", &no_run},
+                                                {"--check-config", &check_config}};
     const struct arguments arguments = {"assentd", help, AS_VERSION, switches,
                                         AS_COUNT_OF(switches)};
     struct settings settings;
-    const char *config;
+    const char *config, *wrong;
+    enum shell_start start;
     char error[512];
     int code;
 
@@ -81,10 +105,12 @@ int main(int argc, char **argv)
     case ARGUMENTS_RUN:
         break;
     }
-    if (bootstrap && join) {
-        fprintf(stderr, "assentd: --bootstrap founds a cluster, --join enters one: not both\n");
+    wrong = wrong_switches(bootstrap, join, no_run);
+    if (wrong) {
+        fprintf(stderr, "assentd: %s\n", wrong);
         return EXIT_USAGE;
     }
+    start = bootstrap ? SHELL_BOOTSTRAP : join ? SHELL_JOIN : SHELL_START;
     if (settings_read(config, &settings, error) != AS_OK) {
         fprintf(stderr, "assentd: %s\n", error);
         code = EXIT_USAGE;
@@ -92,7 +118,7 @@ int main(int argc, char **argv)
         printf("%s: good\n", config);
         code = EXIT_FINE;
     } else {
-        code = run(&settings, bootstrap ? SHELL_BOOTSTRAP : join ? SHELL_JOIN : SHELL_START);
+        code = no_run ? make(&settings, start) : run(&settings, start);
     }
     settings_close(&settings);
     return code;

@@ -18,6 +18,7 @@
 
 #define ERROR_BYTES 2048
 #define DRAIN_LOOK_MS 20
+#define CLOSE_MS 10000   /* more than closing takes when the drain is over */
 #define HAND_OVER_MS 500 /* within which the next leader has caught up, or is not there */
 
 /* --- Opening --- */
@@ -27,6 +28,11 @@ static const char no_log[] =
     "its "
     "log must not come back under its id: remove it (assent cluster remove), give it a new one, "
     "start it with --join and add that (assent cluster add)";
+
+/* check_alone would refuse the log that was made. */
+static const char no_section[] =
+    "--no-run needs [cluster] nodes in the file, of a single node as well: an empty log does not "
+    "tell whose it is. For example: nodes = 1=127.0.0.1:7481";
 
 static as_err fail(char *ret_error, as_err err, const char *what, const char *detail)
 {
@@ -213,6 +219,30 @@ static void on_turn(uv_prepare_t *turn)
     env_turn_end(&shell->env);
 }
 
+/* For `systemctl status`. */
+static void put_status(void *ctx, char ret_text[NOTIFY_STATUS_MAX])
+{
+    struct shell *shell = ctx;
+    struct node_metrics metrics;
+    struct node_info info;
+    char role[64], heuristic[64] = "";
+
+    node_info(shell->env.node, &info);
+    node_metrics(shell->env.node, &metrics);
+    if (info.role == RAFT_LEADER)
+        snprintf(role, sizeof(role), "leader");
+    else if (info.leader)
+        snprintf(role, sizeof(role), "follower of node %" PRIu64, info.leader);
+    else
+        snprintf(role, sizeof(role), "no leader known");
+    if (metrics.txn.heuristic)
+        snprintf(heuristic, sizeof(heuristic), ", %" PRIu32 " heuristic outcomes wait for a person",
+                 metrics.txn.heuristic);
+    snprintf(ret_text, NOTIFY_STATUS_MAX, "%snode %" PRIu64 ", %s, term %" PRIu64 "%s%s",
+             shell->draining ? "stopping: " : "", info.node_id, role, info.term, heuristic,
+             info.disk_full ? ", DISK FULL" : "");
+}
+
 static void on_signal(uv_signal_t *handle, int number);
 
 static as_err open_handles(struct shell *shell)
@@ -226,6 +256,8 @@ static as_err open_handles(struct shell *shell)
         return AS_ERR_IO;
     shell->turn.data = shell->drain.data = shell;
     shell->terminate.data = shell->interrupt.data = shell;
+    if (notify_open(&shell->notify, loop, put_status, shell))
+        return AS_ERR_IO;
     if (uv_prepare_start(&shell->turn, on_turn) ||
         uv_signal_start(&shell->terminate, on_signal, SIGTERM) ||
         uv_signal_start(&shell->interrupt, on_signal, SIGINT))
@@ -267,7 +299,29 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings, enu
     pulse_turn(&shell->env.pulse);
     node_start(shell->env.node);
     say_started(shell, &report, api_port, agents_port);
+    notify_ready(&shell->notify); /* it listens; who leads is found out while it serves */
     return AS_OK;
+}
+
+as_err shell_make(const struct settings *settings, enum shell_start start, char ret_error[2048])
+{
+    struct shell *shell = as_alloc_zero(1, sizeof(*shell));
+    struct node_config config;
+    as_err err;
+
+    if (!shell)
+        return fail(ret_error, AS_ERR_NOMEM, as_err_text(AS_ERR_NOMEM), "");
+    shell->settings = *settings;
+    settings_node(settings, &config);
+    err = settings->origin == SETTINGS_LONE ? fail(ret_error, AS_ERR_INVALID, no_section, "")
+                                            : check_start(settings, start, ret_error);
+    if (!err)
+        err = open_disk(shell, start, ret_error);
+    if (!err)
+        err = make_log(shell, &config.log, ret_error);
+    disk_close(shell->env.disk);
+    as_free(shell);
+    return err;
 }
 
 /* --- Running and draining --- */
@@ -325,6 +379,7 @@ static void on_signal(uv_signal_t *handle, int number)
     shell->draining = true;
     shell->drain_until_ms = uv_now(&shell->env.loop) + shell->settings.drain_ms;
     uv_timer_start(&shell->drain, on_drain, 0, DRAIN_LOOK_MS);
+    notify_stopping(&shell->notify, shell->settings.drain_ms + CLOSE_MS);
 }
 
 void shell_run(struct shell *shell)
@@ -360,6 +415,7 @@ void shell_close(struct shell *shell)
     net_free(shell->env.net);
     disk_close(shell->env.disk);
     node_free(shell->env.node);
+    notify_close(&shell->notify);
     uv_walk(&shell->env.loop, close_handle, shell);
     uv_run(&shell->env.loop, UV_RUN_DEFAULT);
     AS_ASSERT(uv_loop_close(&shell->env.loop) == 0);

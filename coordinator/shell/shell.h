@@ -20,6 +20,9 @@ enum shell_start {
  * people. */
 as_err shell_open(struct shell **ret_shell, const struct settings *settings, enum shell_start start,
                   char ret_error[2048]) AS_MUSTCHECK;
+/* A first start that only makes directory and log, for whoever starts the node afterwards. */
+as_err shell_make(const struct settings *settings, enum shell_start start,
+                  char ret_error[2048]) AS_MUSTCHECK;
 /* Until SIGTERM or SIGINT, then until what is under way is done or drain_ms have passed. */
 void shell_run(struct shell *shell);
 void shell_close(struct shell *shell); /* takes NULL and a half-opened one */

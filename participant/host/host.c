@@ -22,6 +22,8 @@ struct as_env {
     struct agent *agent;
     struct host_link link;
     uint64_t linked; /* the connection that goes over the link; 0: none does */
+    uint32_t participant_count;
+    bool *up; /* each of them; owned */
     void (*fatal)(const char *why);
 };
 
@@ -145,6 +147,7 @@ static void on_pg_up(void *ctx, const struct as_pg_up *up)
 {
     struct as_env *env = ctx;
 
+    env->up[up->participant] = true;
     agent_on_pg_up(env->agent, up);
 }
 
@@ -152,6 +155,7 @@ static void on_pg_down(void *ctx, uint32_t participant, const char *why)
 {
     struct as_env *env = ctx;
 
+    env->up[participant] = false;
     agent_on_pg_down(env->agent, participant, why);
 }
 
@@ -255,11 +259,18 @@ as_err host_open(struct host **ret_host, uv_loop_t *loop, const struct agent_con
         return AS_ERR_NOMEM;
     env = &host->env;
     env->fatal = fatal;
+    env->participant_count = participants->count;
+    env->up = as_alloc_zero(participants->count, sizeof(*env->up));
+    if (!env->up) {
+        as_free(host);
+        return AS_ERR_NOMEM;
+    }
     if (link)
         env->link = *link;
     callbacks.ctx = env;
     err = pulse_init(&env->pulse, loop, on_beat, env);
     if (err) {
+        as_free(env->up);
         as_free(host);
         return err;
     }
@@ -275,6 +286,15 @@ as_err host_open(struct host **ret_host, uv_loop_t *loop, const struct agent_con
     agent_start(env->agent);
     *ret_host = host;
     return AS_OK;
+}
+
+uint32_t host_up_count(const struct host *host)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < host->env.participant_count; i++)
+        count += host->env.up[i];
+    return count;
 }
 
 void host_turn_end(struct host *host)
@@ -308,5 +328,6 @@ void host_free(struct host *host)
     pg_free(host->env.pg);
     net_free(host->env.net);
     agent_free(host->env.agent);
+    as_free(host->env.up);
     uv_close((uv_handle_t *)&host->env.pulse.timer, on_pulse_closed);
 }

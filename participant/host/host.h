@@ -39,6 +39,8 @@ void host_on_connected(struct host *host, uint64_t connection);
 void host_on_bytes(struct host *host, uint64_t connection, struct as_bytes bytes);
 void host_on_closed(struct host *host, uint64_t connection, as_err err);
 
+/* How many of the databases are up. */
+uint32_t host_up_count(const struct host *host);
 /* The turn of the loop ends: all that it caused leaves now. */
 void host_turn_end(struct host *host);
 /* No new branches; true when nothing is executing any more. */

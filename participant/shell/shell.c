@@ -6,18 +6,21 @@
  */
 #include "participant/shell/shell.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "assent/alloc.h"
 #include "assent/crash.h"
+#include "common/uv/notify.h"
 #include "common/uv/say.h"
 #include "participant/host/host.h"
 
 #define EXIT_SECOND_SIGNAL 1
 #define EXIT_FATAL 1
 #define DRAIN_LOOK_MS 10
+#define CLOSE_MS 10000 /* more than closing takes when the drain is over */
 
 struct shell {
     uv_loop_t loop;
@@ -25,6 +28,8 @@ struct shell {
     uv_prepare_t turn;
     uv_signal_t terminate, interrupt;
     uv_timer_t drain;
+    struct notify notify;
+    uint32_t participant_count;
     bool handles; /* the above are open */
     bool draining, closing;
     uint64_t drain_ms, drain_until;
@@ -44,6 +49,16 @@ static void on_turn(uv_prepare_t *turn)
 
     host_turn_end(shell->host);
     AS_CRASH_FLUSHED();
+}
+
+/* For `systemctl status`. */
+static void put_status(void *ctx, char ret_text[NOTIFY_STATUS_MAX])
+{
+    struct shell *shell = ctx;
+
+    snprintf(ret_text, NOTIFY_STATUS_MAX, "%s%" PRIu32 " of %" PRIu32 " databases up",
+             shell->draining ? "stopping: " : "", host_up_count(shell->host),
+             shell->participant_count);
 }
 
 /* --- the end --- */
@@ -82,6 +97,7 @@ static void on_signal(uv_signal_t *handle, int number)
     shell->drain_until = uv_now(&shell->loop) + shell->drain_ms;
     say(AS_TRACE_INFO, "draining", "why", number == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
     uv_timer_start(&shell->drain, look_at_drain, 0, DRAIN_LOOK_MS);
+    notify_stopping(&shell->notify, shell->drain_ms + CLOSE_MS);
 }
 
 /* --- opening --- */
@@ -105,6 +121,8 @@ static as_err open_handles(struct shell *shell)
     uv_signal_init(loop, &shell->interrupt);
     shell->turn.data = shell->drain.data = shell;
     shell->terminate.data = shell->interrupt.data = shell;
+    if (notify_open(&shell->notify, loop, put_status, shell))
+        return AS_ERR_IO;
     if (uv_prepare_start(&shell->turn, on_turn) ||
         uv_signal_start(&shell->terminate, on_signal, SIGTERM) ||
         uv_signal_start(&shell->interrupt, on_signal, SIGINT))
@@ -122,13 +140,18 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings, cha
     if (!shell)
         return fail(ret_error, AS_ERR_NOMEM, "cannot start");
     shell->drain_ms = settings->drain_ms;
+    shell->participant_count = settings->participants.count;
     err = open_handles(shell);
     if (err)
         return fail(ret_error, err, "cannot make an event loop");
     settings_agent(settings, &config);
     err =
         host_open(&shell->host, &shell->loop, &config, &settings->participants, NULL, end_process);
-    return err ? fail(ret_error, err, "cannot make the agent") : AS_OK;
+    if (err)
+        return fail(ret_error, err, "cannot make the agent");
+    /* Databases and coordinators may come and go: it serves those that are there. */
+    notify_ready(&shell->notify);
+    return AS_OK;
 }
 
 void shell_run(struct shell *shell)
@@ -145,6 +168,7 @@ void shell_close(struct shell *shell)
         uv_run(&shell->loop, UV_RUN_DEFAULT);
     }
     host_free(shell->host);
+    notify_close(&shell->notify);
     if (shell->handles) {
         uv_close((uv_handle_t *)&shell->drain, NULL);
         uv_close((uv_handle_t *)&shell->turn, NULL);
