@@ -1,6 +1,7 @@
 /*
  * assentd: one coordinator node. Arguments in, exit code out.
  */
+#include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -48,7 +49,6 @@ static int run(const struct settings *settings, enum shell_start start)
     char error[2048];
     as_err err;
 
-    say_level_set((enum as_trace_level)settings->log_level);
     mallopt(M_ARENA_MAX, 1);  /* only the loop's thread allocates */
     signal(SIGXFSZ, SIG_IGN); /* a limit on file size is a full disk, not a death */
     err = shell_open(&shell, settings, start, error);
@@ -60,6 +60,17 @@ static int run(const struct settings *settings, enum shell_start start)
     if (!err)
         say(AS_TRACE_INFO, "stopped", NULL);
     return err ? EXIT_FAILED : EXIT_FINE;
+}
+
+/* What every line of this process has. */
+static void prepare_log(const struct settings *settings)
+{
+    char node[24];
+
+    say_level_set((enum as_trace_level)settings->log_level);
+    say_format_set((enum say_format)settings->log_format);
+    snprintf(node, sizeof(node), "%" PRIu64, settings->id);
+    say_origin_set("node", node);
 }
 
 static int make(const struct settings *settings, enum shell_start start)
@@ -118,6 +129,7 @@ int main(int argc, char **argv)
         printf("%s: good\n", config);
         code = EXIT_FINE;
     } else {
+        prepare_log(&settings);
         code = no_run ? make(&settings, start) : run(&settings, start);
     }
     settings_close(&settings);

@@ -9,6 +9,7 @@
 
 #include "common/uv/config.h"
 #include "common/uv/net.h"
+#include "common/uv/say.h"
 
 #define TEXT(s, k, f, ...)                                                                   \
     {                                                                                        \
@@ -35,6 +36,7 @@ static const struct config_key keys[] = {
     TEXT("node", "data_dir", data_dir, .required = true),
     NUMBER("node", id, 1, UINT32_MAX),
     CHOICE("node", log_level, "debug|info|warn|alarm"),
+    CHOICE("node", log_format, SAY_FORMATS),
     NUMBER("node", drain_ms, 0, 3600000),
     SWITCH("node", insecure),
     TEXT("api", "listen", api_listen, .required = false),

@@ -23,7 +23,8 @@ struct settings {
     uint64_t id;
     char cluster[AS_CLUSTER_LEN_MAX + 1];
     char data_dir[1024];
-    int log_level; /* enum as_trace_level */
+    int log_level;  /* enum as_trace_level */
+    int log_format; /* enum say_format */
     uint64_t drain_ms;
     bool insecure;
     /* [api] */

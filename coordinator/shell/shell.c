@@ -192,23 +192,22 @@ static void say_started(struct shell *shell, const struct log_report *report, ui
                         uint16_t agents_port)
 {
     struct node_info info;
-    char api[300], agents[300], numbers[6][32];
+    char api[300], agents[300], numbers[5][32];
 
     node_info(shell->env.node, &info);
     snprintf(numbers[0], 32, "%016" PRIx64, info.incarnation);
-    snprintf(numbers[1], 32, "%" PRIu64, info.node_id);
-    snprintf(numbers[2], 32, "%" PRIu64, info.term);
-    snprintf(numbers[3], 32, "%" PRIu64, report->records);
-    snprintf(numbers[4], 32, "%" PRIu64, report->cut_bytes);
-    snprintf(numbers[5], 32, "%ld", (long)getpid());
+    snprintf(numbers[1], 32, "%" PRIu64, info.term);
+    snprintf(numbers[2], 32, "%" PRIu64, report->records);
+    snprintf(numbers[3], 32, "%" PRIu64, report->cut_bytes);
+    snprintf(numbers[4], 32, "%ld", (long)getpid());
     say(AS_TRACE_INFO, "started", "version", AS_VERSION, "cluster", info.cluster, "incarnation",
-        numbers[0], "node", numbers[1], "term", numbers[2], "api",
+        numbers[0], "term", numbers[1], "api",
         address_text(shell->settings.api_listen, api_port, api), "agents",
         address_text(shell->settings.agents_listen, agents_port, agents), "data_dir",
-        shell->settings.data_dir, "records", numbers[3], "cut_bytes", numbers[4], "pid", numbers[5],
+        shell->settings.data_dir, "records", numbers[2], "cut_bytes", numbers[3], "pid", numbers[4],
         NULL);
     if (report->cut_bytes)
-        say(AS_TRACE_WARN, "torn_tail_cut", "bytes", numbers[4], "text",
+        say(AS_TRACE_WARN, "torn_tail_cut", "bytes", numbers[3], "text",
             "what was being written when the node died was never acknowledged", NULL);
 }
 

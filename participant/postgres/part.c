@@ -100,17 +100,38 @@ static as_err make_params(struct part *part, const PQconninfoOption *dsn)
     return err ? err : set_options(part);
 }
 
+/* libpq repeats what it does not understand: `password=a b` is told as missing "=" after "b". What
+ * stands from the first quote to the last one is left out; the harmless "=" is kept. */
+static void mask_quoted(char *text)
+{
+    char *first = strchr(text, '"'), *last = strrchr(text, '"'), *rest;
+
+    if (first && strncmp(first, "\"=\"", 3) == 0)
+        first = strchr(first + 3, '"');
+    if (!first)
+        return;
+    rest = last > first ? last + 1 : first + strlen(first);
+    memmove(first + 3, rest, strlen(rest) + 1);
+    memcpy(first, "...", 3);
+}
+
 as_err pg_dsn_check(const char *dsn, char ret_error[256])
 {
-    char *error = NULL;
+    char *error = NULL, text[2048];
     PQconninfoOption *options = PQconninfoParse(dsn, &error);
 
     if (options) {
         PQconninfoFree(options);
         return AS_OK;
     }
-    snprintf(ret_error, 256, "%.250s", error ? error : "out of memory");
-    ret_error[strcspn(ret_error, "\n")] = '\0';
+    if (!error || strlen(error) >= sizeof(text) - 3) /* three for the mask */
+        snprintf(text, sizeof(text), "libpq does not understand it");
+    else
+        snprintf(text, sizeof(text), "%s", error);
+    if (strstr(dsn, "password") || strstr(dsn, "://"))
+        mask_quoted(text); /* all of it, before it is cut */
+    text[strcspn(text, "\n")] = '\0';
+    snprintf(ret_error, 256, "%.255s", text);
     PQfreemem(error);
     return AS_ERR_INVALID;
 }

@@ -38,12 +38,13 @@ static int run(const struct settings *settings)
     as_err err;
 
     say_level_set((enum as_trace_level)settings->log_level);
+    say_format_set((enum say_format)settings->log_format);
+    say_origin_set("agent", settings->name);
     mallopt(M_ARENA_MAX, 1); /* only the loop's thread allocates */
     snprintf(pid, sizeof(pid), "%ld", (long)getpid());
     snprintf(count, sizeof(count), "%" PRIu32, settings->participants.count);
-    say(AS_TRACE_INFO, "starting", "version", AS_VERSION, "cluster", settings->cluster, "name",
-        settings->name, "coordinators", settings->coordinators, "participants", count, "pid", pid,
-        NULL);
+    say(AS_TRACE_INFO, "starting", "version", AS_VERSION, "cluster", settings->cluster,
+        "coordinators", settings->coordinators, "participants", count, "pid", pid, NULL);
     err = shell_open(&shell, settings, error);
     if (err)
         say(AS_TRACE_ALARM, "cannot_start", "why", error, NULL);

@@ -11,6 +11,7 @@
 #include "assent/alloc.h"
 #include "common/uv/config.h"
 #include "common/uv/net.h"
+#include "common/uv/say.h"
 
 #define KEY(f, kind_, ...)                                                                      \
     {                                                                                           \
@@ -24,10 +25,15 @@
 #define COPY(to, from) snprintf(to, sizeof(to), "%s", from)
 
 static const struct config_key keys[] = {
-    TEXT(cluster, true),          TEXT(name, false),
-    TEXT(coordinators, true),     KEY(log_level, CONFIG_CHOICE, .choices = "debug|info|warn|alarm"),
-    NUMBER(drain_ms, 0, 3600000), NUMBER(grace_ms, 1, 3600000),
-    NUMBER(scan_ms, 10, 3600000), HOST_PARTICIPANT_KEYS,
+    TEXT(cluster, true),
+    TEXT(name, false),
+    TEXT(coordinators, true),
+    KEY(log_level, CONFIG_CHOICE, .choices = "debug|info|warn|alarm"),
+    KEY(log_format, CONFIG_CHOICE, .choices = SAY_FORMATS),
+    NUMBER(drain_ms, 0, 3600000),
+    NUMBER(grace_ms, 1, 3600000),
+    NUMBER(scan_ms, 10, 3600000),
+    HOST_PARTICIPANT_KEYS,
 };
 
 static as_err refuse(char *ret_error, const char *path, const char *section, const char *why)

@@ -13,6 +13,7 @@ struct settings {
     char name[64];
     char coordinators[SETTINGS_COORDINATORS_LEN_MAX];
     int log_level;
+    int log_format; /* enum say_format */
     uint64_t drain_ms;
     uint64_t grace_ms, scan_ms;
     struct host_participants participants;

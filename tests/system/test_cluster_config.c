@@ -82,6 +82,9 @@ static void a_first_start_must_fit_the_section(void **state)
     expect(1, "nodes = 1=h:1, 2=h:2\n" INCARNATION, "--join", 1, "only the other nodes");
     expect(1, "", "--join", 1, "[cluster] incarnation");
     expect(1, "", "--join --bootstrap", 2, "not both");
+    expect(1, "", "--no-run", 2, "first start");
+    expect(1, "", "--bootstrap --no-run", 1, "needs [cluster] nodes");
+    expect(3, "nodes = 1=h:1, 2=h:2\n" INCARNATION, "--bootstrap --no-run", 1, "not among them");
     /* And without either, a node without a log tells of both. */
     expect(1, "nodes = 1=h:1, 2=h:2\n" INCARNATION, "", 1, "--bootstrap");
     expect(1, "nodes = 1=h:1, 2=h:2\n" INCARNATION, "", 1, "--join");

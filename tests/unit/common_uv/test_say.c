@@ -3,6 +3,7 @@
  */
 #include "tests/support/support.h"
 
+#include <cjson/cJSON.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -103,10 +104,11 @@ static void traces_are_printed(void **state)
     capture_begin();
     say_trace(&trace);
     capture_end();
-    assert_string_equal(line, "level=alarm event=heuristic id=order-4711 attempt=7.42 branch=2 "
-                              "name=bank_a number=9 "
-                              "text=\"heuristic outcome: an operator must look (R7)\" "
-                              "detail=\"rolled back by hand\"");
+    assert_string_equal(line,
+                        "level=alarm event=heuristic id=order-4711 attempt=7.42 term=7 branch=2 "
+                        "name=bank_a number=9 "
+                        "text=\"heuristic outcome: an operator must look (R7)\" "
+                        "detail=\"rolled back by hand\"");
     trace = (struct as_trace){.kind = AS_TRACE_TXN_BEGUN};
     capture_begin();
     say_trace(&trace);
@@ -137,13 +139,121 @@ static void long_lines_are_cut(void **state)
     }
 }
 
+/* --- JSON --- */
+
+static cJSON *json_capture_end(void)
+{
+    cJSON *object;
+    ssize_t len;
+
+    dup2(stderr_saved, STDERR_FILENO);
+    close(stderr_saved);
+    len = read(read_end, line, sizeof(line) - 1);
+    close(read_end);
+    assert_true(len > 0 && len <= 4096);
+    line[len] = '\0';
+    assert_ptr_equal(strchr(line, '\n'), line + len - 1);
+    object = cJSON_Parse(line);
+    if (!object)
+        fail_msg("no JSON: %s", line);
+    assert_int_equal(strlen(cJSON_GetObjectItem(object, "time")->valuestring), strlen(STAMP) - 1);
+    return object;
+}
+
+static void assert_member(const cJSON *object, const char *key, const char *value)
+{
+    const char *found = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
+
+    if (!found || strcmp(found, value) != 0)
+        fail_msg("%s: expected %s, found %s", key, value, found ? found : "nothing");
+}
+
+static void json_lines_have_their_form(void **state)
+{
+    struct as_trace trace = {.kind = AS_TRACE_HEURISTIC,
+                             .attempt = {7, 42},
+                             .branch = 2,
+                             .number = UINT64_MAX,
+                             .id = "order-4711",
+                             .name = "bank_a"};
+    cJSON *object;
+
+    (void)state;
+    say_format_set(SAY_JSON);
+    say_origin_set("node", "3");
+    capture_begin();
+    say_trace(&trace);
+    object = json_capture_end();
+    assert_member(object, "level", "alarm");
+    assert_member(object, "node", "3");
+    assert_member(object, "event", "heuristic");
+    assert_member(object, "id", "order-4711");
+    assert_member(object, "attempt", "7.42");
+    assert_member(object, "term", "7");
+    assert_member(object, "branch", "2");
+    assert_member(object, "name", "bank_a");
+    assert_member(object, "number", "18446744073709551615");
+    cJSON_Delete(object);
+
+    capture_begin();
+    say(AS_TRACE_INFO, "x", "text", "say \"no\" \\ \n\t\x01\x7f", "utf8",
+        "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "none", NULL, "bytes",
+        "\xff \xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xe2\x82", "empty", "", NULL);
+    object = json_capture_end();
+    assert_member(object, "text", "say \"no\" \\ \n\t\x01\x7f");
+    assert_member(object, "utf8", "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80");
+#define X "\xef\xbf\xbd"
+    assert_member(object, "bytes", X " " X X " " X X X " " X X X X " " X X);
+#undef X
+    assert_member(object, "empty", "");
+    assert_null(cJSON_GetObjectItem(object, "none"));
+    cJSON_Delete(object);
+}
+
+/* Whatever does not fit is left out, and what is written is still one object. */
+static void long_json_lines_are_cut(void **state)
+{
+    static char value[12000];
+
+    (void)state;
+    for (size_t len = 1900; len < sizeof(value); len += len < 4300 ? 1 : 997) {
+        for (int variant = 0; variant < 3; variant++) {
+            cJSON *object;
+
+            memset(value, "a\n\xff"[variant], len);
+            value[len] = '\0';
+            capture_begin();
+            say(AS_TRACE_WARN, "long", "value", value, "after", "x", NULL);
+            object = json_capture_end();
+            assert_member(object, "event", "long");
+            if (cJSON_GetObjectItem(object, "cut"))
+                assert_null(cJSON_GetObjectItem(object, "after"));
+            else
+                assert_member(object, "after", "x");
+            cJSON_Delete(object);
+        }
+    }
+}
+
+/* All further lines bear it; so this is the last of these tests. */
+static void a_text_line_tells_who_speaks(void **state)
+{
+    (void)state;
+    say_format_set(SAY_TEXT);
+    say_origin_set("agent", "db 1");
+    capture_begin();
+    say(AS_TRACE_INFO, "x", NULL);
+    capture_end();
+    assert_string_equal(line, "level=info agent=\"db 1\" event=x");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_have_their_form),
-        cmocka_unit_test(levels_are_respected),
-        cmocka_unit_test(traces_are_printed),
-        cmocka_unit_test(long_lines_are_cut),
+        cmocka_unit_test(lines_have_their_form),        cmocka_unit_test(levels_are_respected),
+        cmocka_unit_test(traces_are_printed),           cmocka_unit_test(long_lines_are_cut),
+        cmocka_unit_test(json_lines_have_their_form),   cmocka_unit_test(long_json_lines_are_cut),
+        cmocka_unit_test(a_text_line_tells_who_speaks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
