@@ -11,6 +11,21 @@
 
 #define BUF_CAP_MIN 256
 
+/* Written out, so that compilers make one load or store of it. */
+
+static uint32_t load_u32(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static void store_u32(uint8_t *at, uint32_t value)
+{
+    at[0] = (uint8_t)value;
+    at[1] = (uint8_t)(value >> 8);
+    at[2] = (uint8_t)(value >> 16);
+    at[3] = (uint8_t)(value >> 24);
+}
+
 void as_buf_init(struct as_buf *buf, size_t max)
 {
     *buf = (struct as_buf){.max = max};
@@ -100,16 +115,18 @@ void as_put_u32(struct as_buf *buf, uint32_t value)
 {
     uint8_t *at = as_buf_extend(buf, 4);
 
-    for (int i = 0; at && i < 4; i++)
-        at[i] = (uint8_t)(value >> (8 * i));
+    if (at)
+        store_u32(at, value);
 }
 
 void as_put_u64(struct as_buf *buf, uint64_t value)
 {
     uint8_t *at = as_buf_extend(buf, 8);
 
-    for (int i = 0; at && i < 8; i++)
-        at[i] = (uint8_t)(value >> (8 * i));
+    if (!at)
+        return;
+    store_u32(at, (uint32_t)value);
+    store_u32(at + 4, (uint32_t)(value >> 32));
 }
 
 void as_put_i64(struct as_buf *buf, int64_t value)
@@ -176,39 +193,37 @@ struct as_bytes as_read_bytes(struct as_reader *in, size_t len)
     return bytes;
 }
 
-static uint64_t read_number(struct as_reader *in, size_t size)
-{
-    struct as_bytes bytes = as_read_bytes(in, size);
-    uint64_t value = 0;
-
-    for (size_t i = 0; i < bytes.len; i++)
-        value |= (uint64_t)bytes.data[i] << (8 * i);
-    return value;
-}
-
 uint8_t as_read_u8(struct as_reader *in)
 {
-    return (uint8_t)read_number(in, 1);
+    struct as_bytes bytes = as_read_bytes(in, 1);
+
+    return bytes.len ? bytes.data[0] : 0;
 }
 
 uint16_t as_read_u16(struct as_reader *in)
 {
-    return (uint16_t)read_number(in, 2);
+    struct as_bytes bytes = as_read_bytes(in, 2);
+
+    return bytes.len ? (uint16_t)(bytes.data[0] | bytes.data[1] << 8) : 0;
 }
 
 uint32_t as_read_u32(struct as_reader *in)
 {
-    return (uint32_t)read_number(in, 4);
+    struct as_bytes bytes = as_read_bytes(in, 4);
+
+    return bytes.len ? load_u32(bytes.data) : 0;
 }
 
 uint64_t as_read_u64(struct as_reader *in)
 {
-    return read_number(in, 8);
+    struct as_bytes bytes = as_read_bytes(in, 8);
+
+    return bytes.len ? load_u32(bytes.data) | (uint64_t)load_u32(bytes.data + 4) << 32 : 0;
 }
 
 int64_t as_read_i64(struct as_reader *in)
 {
-    return (int64_t)read_number(in, 8);
+    return (int64_t)as_read_u64(in);
 }
 
 struct as_bytes as_read_text8(struct as_reader *in)

@@ -161,6 +161,14 @@ uint32_t as_map_find(const struct as_map *map, uint64_t hash, const void *key, a
     return AS_MAP_NONE;
 }
 
+void as_map_expect(const struct as_map *map, uint64_t hash)
+{
+    uint32_t tag = tag_of(hash);
+
+    for (int which = 0; which < 2 && map->table[which]; which++)
+        __builtin_prefetch(&map->table[which][home_of(map, which, tag)]);
+}
+
 /* Frees place i and closes the gap: whoever may come nearer to its home does. */
 static void take_out(struct as_map_entry *table, size_t mask, size_t i)
 {

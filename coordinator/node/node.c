@@ -14,6 +14,7 @@
 
 #define SNAPSHOT_BYTES_DEFAULT (64ull << 20)
 #define PING_MS_DEFAULT 1000
+#define LONE_ENTRIES 2 /* a COMMIT, and the FINISH of the one before */
 
 void node_trace(struct node *node, const struct as_trace *trace)
 {
@@ -296,14 +297,25 @@ void node_turn_end(struct node *node)
     }
 }
 
+/* A follower has a transaction or two to write, and its leader waits for it. */
+static bool follows_a_lone_one(const struct node *node)
+{
+    struct raft_status raft;
+
+    raft_look(node->raft, &raft);
+    return raft.last_index - raft.durable_index <= LONE_ENTRIES;
+}
+
 bool node_waits_for_log(const struct node *node)
 {
     struct txn_counts counts;
 
-    if (node->commits_proposed == 0)
+    if (node->role != RAFT_LEADER)
+        return follows_a_lone_one(node);
+    if (node->commits_proposed != 1)
         return false;
     txn_count(node->txn, &counts);
-    return counts.undecided == node->commits_proposed && counts.unfinished == 0;
+    return counts.undecided <= 1 && counts.unfinished == 0;
 }
 
 bool node_drain(struct node *node)

@@ -48,8 +48,9 @@ void node_on_disk_done(struct node *node, uint64_t ticket, as_err err);
 void node_on_timer(struct node *node);
 /* Once at the end of every turn of the loop: writes what gathered, arms the timer. */
 void node_turn_end(struct node *node);
-/* True when every transaction in flight waits for the log write being started: nothing else could
- * run meanwhile, so the shell may sync in place instead of waking its helper thread. */
+/* True when one transaction is in flight, or a follower is to write no more than that, and it waits
+ * for the log write being started: nothing else could run meanwhile, so the shell may sync in place
+ * instead of waking its helper thread. */
 bool node_waits_for_log(const struct node *node);
 /* No new transactions; true when none is undecided. */
 bool node_drain(struct node *node);

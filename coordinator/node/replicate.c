@@ -13,6 +13,8 @@
 #include "assent/crash.h"
 #include "coordinator/node/internal.h"
 
+#define EXPECT_AHEAD 6 /* entries: memory is some hundred nanoseconds away */
+
 /* --- Refused proposals --- */
 
 static void refuse(struct node *node, struct as_attempt attempt, enum as_refusal why)
@@ -98,10 +100,21 @@ static void apply(struct node *node, const struct raft_entry *entry)
         lead(node);
 }
 
+/* Of an entry that is applied a few after this one. */
+static void expect(struct node *node, uint64_t index)
+{
+    struct raft_entry entry;
+
+    if (index <= node->committed && !raft_entry(node->raft, index, &entry))
+        txn_expect(node->txn, entry.type, entry.payload);
+}
+
 static void apply_committed(struct node *node)
 {
     while (node->applied < node->committed && !node->failed) {
         struct raft_entry entry;
+
+        expect(node, node->applied + 1 + EXPECT_AHEAD);
 
         if (raft_entry(node->raft, node->applied + 1, &entry)) {
             node_fail(node, "a committed entry is not in memory");

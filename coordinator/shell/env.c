@@ -145,18 +145,14 @@ void env_on_disk_done(void *ctx, uint64_t ticket, as_err err)
 }
 
 /*
- * One transaction in flight, and it waits for this write: nothing else to do meanwhile, so two
- * wake-ups of threads are saved. With more of them, requests that arrive during the sync are better
- * read.
+ * One transaction in flight, and it waits for this write, here or at the leader: nothing else to do
+ * meanwhile, so two wake-ups of threads are saved. With more of them, requests that arrive during
+ * the sync are better read.
  */
 static bool write_in_place(struct as_env *env)
 {
-    struct node_metrics metrics;
-
-    if (!env->sync_in_place || disk_writing(env->disk) || !node_waits_for_log(env->node))
-        return false;
-    node_metrics(env->node, &metrics);
-    return metrics.txn.undecided == 1 && env->sync_ns <= IN_PLACE_NS_MAX;
+    return env->sync_in_place && !disk_writing(env->disk) && env->sync_ns <= IN_PLACE_NS_MAX &&
+           node_waits_for_log(env->node);
 }
 
 /* True if the write is done already, and the node has been told. */

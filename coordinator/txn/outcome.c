@@ -52,6 +52,12 @@ struct txn_outcome *txn_outcome_by_attempt(const struct txn *txn, struct as_atte
                                        &attempt, match_attempt, txn));
 }
 
+void txn_outcome_expect(const struct txn *txn, const char *id, struct as_attempt attempt)
+{
+    as_map_expect(&txn->table.by_id, txn_id_hash(txn, id));
+    as_map_expect(&txn->table.by_attempt, txn_attempt_hash(txn, attempt));
+}
+
 struct txn_outcome_branch *txn_outcome_branch(const struct txn_outcome *outcome, uint32_t number)
 {
     for (uint32_t i = 0; i < outcome->branch_count; i++) {

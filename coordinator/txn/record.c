@@ -331,6 +331,19 @@ as_err txn_record_take(uint8_t type, struct as_bytes payload, struct txn_record 
     return as_reader_done(&in) ? AS_OK : AS_ERR_MALFORMED;
 }
 
+bool txn_record_peek(uint8_t type, struct as_bytes payload, char ret_id[AS_ID_LEN_MAX + 1],
+                     struct as_attempt *ret_attempt)
+{
+    struct as_reader in = as_reader_of(payload);
+
+    if (type != TXN_RECORD_COMMIT && type != TXN_RECORD_ABORT)
+        return false;
+    as_read_string8(&in, ret_id, AS_ID_LEN_MAX + 1);
+    ret_attempt->term = as_read_u64(&in);
+    ret_attempt->seq = as_read_u64(&in);
+    return !in.bad;
+}
+
 struct as_attempt txn_record_attempt(const struct txn_record *finish, uint32_t i)
 {
     struct as_reader in = {finish->finish.attempts.data + 16 * (size_t)i, 16, false};

@@ -98,6 +98,9 @@ struct txn_record {
 void txn_record_put(struct as_buf *buf, const struct txn_record *record);
 /* Strict: trailing or missing bytes, counts over their limits and bad names are MALFORMED. */
 as_err txn_record_take(uint8_t type, struct as_bytes payload, struct txn_record *ret) AS_MUSTCHECK;
+/* Of a COMMIT or ABORT: whose it is. False: of another type, or it cannot be read. */
+bool txn_record_peek(uint8_t type, struct as_bytes payload, char ret_id[AS_ID_LEN_MAX + 1],
+                     struct as_attempt *ret_attempt);
 struct as_attempt txn_record_attempt(const struct txn_record *finish, uint32_t i);
 const char *txn_record_type_text(uint8_t type); /* "COMMIT"; "?" */
 

@@ -244,6 +244,15 @@ as_err txn_step(struct txn *txn, const struct txn_event *event, struct txn_effec
     return AS_OK;
 }
 
+void txn_expect(const struct txn *txn, uint8_t type, struct as_bytes payload)
+{
+    char id[AS_ID_LEN_MAX + 1];
+    struct as_attempt attempt;
+
+    if (txn_record_peek(type, payload, id, &attempt))
+        txn_outcome_expect(txn, id, attempt);
+}
+
 as_time txn_deadline(const struct txn *txn)
 {
     return as_heap_deadline(&txn->drive.heap);

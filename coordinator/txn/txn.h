@@ -177,6 +177,9 @@ void txn_free(struct txn *txn);
  */
 as_err txn_step(struct txn *txn, const struct txn_event *event,
                 struct txn_effects *ret_effects) AS_MUSTCHECK;
+/* This entry will be applied soon: fetches what that will look at, which in a large table is far
+ * away. A hint; changes nothing, and takes any bytes. */
+void txn_expect(const struct txn *txn, uint8_t type, struct as_bytes payload);
 as_time txn_deadline(const struct txn *txn);
 
 /* Last applied index, its term, and the log's own time there. */

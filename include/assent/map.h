@@ -31,6 +31,8 @@ void as_map_close(struct as_map *map);
 /* The handle that matches, or AS_MAP_NONE. */
 uint32_t as_map_find(const struct as_map *map, uint64_t hash, const void *key, as_map_match match,
                      const void *owner);
+/* Fetches what a find or an insert of this hash will look at: for whoever knows in advance. */
+void as_map_expect(const struct as_map *map, uint64_t hash);
 /* Room for `count` more, so that as many inserts cannot fail. Stalls only if it asks for more than double. */
 as_err as_map_reserve(struct as_map *map, size_t count) AS_MUSTCHECK;
 /* The caller has made sure that the key is not in yet. */

@@ -128,6 +128,35 @@ static void test_records(void **state)
     as_buf_close(&again);
 }
 
+/* What is told in advance is what will come, and any bytes do no harm. */
+static void test_records_expected(void **state)
+{
+    struct as_buf buf;
+
+    (void)state;
+    as_buf_init(&buf, AS_RECORD_BYTES_MAX);
+    for (int type = 0; type <= TXN_RECORD_END; type++) {
+        bool known = type == TXN_RECORD_COMMIT || type == TXN_RECORD_ABORT;
+        struct txn_record record = sample(TXN_RECORD_COMMIT);
+        char id[AS_ID_LEN_MAX + 1];
+        struct as_attempt attempt;
+
+        if (known)
+            record = sample((enum txn_record_type)type);
+        put(&buf, &record);
+        for (size_t len = 0; len < 18; len++)
+            assert_false(
+                txn_record_peek((uint8_t)type, (struct as_bytes){buf.data, len}, id, &attempt));
+        assert_int_equal(txn_record_peek((uint8_t)type, as_buf_bytes(&buf), id, &attempt), known);
+        if (!known)
+            continue;
+        assert_string_equal(id, type == TXN_RECORD_COMMIT ? record.commit.id : record.abort.id);
+        assert_true(as_attempt_equal(attempt, type == TXN_RECORD_COMMIT ? record.commit.attempt
+                                                                        : record.abort.attempt));
+    }
+    as_buf_close(&buf);
+}
+
 static void refuse(struct txn_record record)
 {
     struct txn_record back;
@@ -496,13 +525,10 @@ static void test_snapshot_nomem(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_records),
-        cmocka_unit_test(test_records_refused),
-        cmocka_unit_test(test_set),
-        cmocka_unit_test(test_set_horizon),
-        cmocka_unit_test(test_snapshot_damage),
-        cmocka_unit_test(test_snapshot_nomem),
-        cmocka_unit_test(test_snapshot_twice),
+        cmocka_unit_test(test_records),          cmocka_unit_test(test_records_refused),
+        cmocka_unit_test(test_records_expected), cmocka_unit_test(test_set),
+        cmocka_unit_test(test_set_horizon),      cmocka_unit_test(test_snapshot_damage),
+        cmocka_unit_test(test_snapshot_nomem),   cmocka_unit_test(test_snapshot_twice),
         cmocka_unit_test(test_log_time),
     };
 
