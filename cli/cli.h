@@ -19,6 +19,7 @@ enum cli_exit {
 int cmd_sandbox(int argc, char **argv);
 int cmd_sandbox_kill(int argc, char **argv);
 int cmd_sandbox_restart(int argc, char **argv);
+int cmd_sandbox_add_node(int argc, char **argv);
 int cmd_sandbox_status(int argc, char **argv);
 int cmd_sandbox_stop(int argc, char **argv);
 int cmd_demo(int argc, char **argv);

@@ -3,7 +3,7 @@
  * closes.
  *
  *   {"command": "kill", "name": "agent-bank_a"}       {"ok": true, ...} or {"ok": false, "error":
- * "..."} commands: kill, restart (and "env": ["K=V"]), status, stop
+ * "..."} commands: kill, restart (and "env": ["K=V"]), add-node, status, stop
  *
  * Only the user who runs the sandbox may connect (the socket's mode). A line longer than 64 KiB
  * closes it.
@@ -155,6 +155,23 @@ static cJSON *restart(struct sandbox *sandbox, const char *name, const cJSON *re
     return outcome(ok, error);
 }
 
+/* With what `sandbox_json` says of the new node. */
+static cJSON *add_node(struct sandbox *sandbox)
+{
+    char error[512] = "";
+    const struct node *node = sandbox_node_add(sandbox, error);
+    cJSON *reply = outcome(node != NULL, error), *all, *nodes;
+
+    if (node) {
+        all = sandbox_json(sandbox);
+        nodes = cJSON_GetObjectItemCaseSensitive(all, "nodes");
+        cJSON_AddItemToObject(reply, "node",
+                              cJSON_DetachItemFromArray(nodes, cJSON_GetArraySize(nodes) - 1));
+        cJSON_Delete(all);
+    }
+    return reply;
+}
+
 static void carry_out(struct control *control, struct connection *connection)
 {
     cJSON *request = cJSON_Parse(connection->line);
@@ -178,6 +195,8 @@ static void carry_out(struct control *control, struct connection *connection)
         bool ok = sandbox_kill(control->sandbox, name, error);
 
         reply = outcome(ok, error);
+    } else if (strcmp(command, "add-node") == 0) {
+        reply = add_node(control->sandbox);
     } else if (strcmp(command, "restart") == 0) {
         reply = restart(control->sandbox, name, request);
     } else {

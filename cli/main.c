@@ -22,6 +22,7 @@ static const struct entry entries[] = {
     {"sandbox", NULL, cmd_sandbox, "private databases, agents and a coordinator, to try things"},
     {"sandbox", "kill", cmd_sandbox_kill, "kill -9 one process of a running sandbox"},
     {"sandbox", "restart", cmd_sandbox_restart, "start one process of it again"},
+    {"sandbox", "add-node", cmd_sandbox_add_node, "start one more coordinator node of it"},
     {"sandbox", "status", cmd_sandbox_status, "what of it runs"},
     {"sandbox", "stop", cmd_sandbox_stop, "stop all of it"},
     {"demo", NULL, cmd_demo, "move money, kill -9 everything in turn, prove that nothing is lost"},

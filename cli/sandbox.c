@@ -357,6 +357,19 @@ static void add_object(cJSON *array, const char *key, const char *value, const s
         cJSON_AddNumberToObject(*ret_object, "pid", pid->alive ? pid->pid : 0);
 }
 
+void sandbox_json_save(struct sandbox *sandbox)
+{
+    cJSON *json = sandbox_json(sandbox);
+    char *text = cJSON_PrintUnformatted(json);
+    char path[256];
+
+    (void)text_format(path, sizeof(path), "%s/sandbox.json", sandbox->dir);
+    if (text && !sandbox_write_file(sandbox, path, text))
+        complain("%s", sandbox->error);
+    free(text);
+    cJSON_Delete(json);
+}
+
 cJSON *sandbox_json(const struct sandbox *sandbox)
 {
     cJSON *all = cJSON_CreateObject(), *one;

@@ -89,11 +89,16 @@ bool sandbox_kill(struct sandbox *sandbox, const char *name, char ret_error[512]
 bool sandbox_restart(struct sandbox *sandbox, const char *name, const struct option_list *env,
                      char ret_error[512]);
 
+/* Starts one more node, has the cluster take it in, and waits until it votes. NULL: ret_error says why. */
+struct node *sandbox_node_add(struct sandbox *sandbox, char ret_error[512]);
+
 /* Its number in `nodes`, as the nodes tell by themselves; -1: nobody leads, or they do not agree. */
 int sandbox_leader(struct sandbox *sandbox);
 
 /* The object printed when ready; the caller deletes it. */
 cJSON *sandbox_json(const struct sandbox *sandbox);
+/* The same to DIR/sandbox.json, for other commands. */
+void sandbox_json_save(struct sandbox *sandbox);
 /* Name, pid and state of every process. */
 cJSON *sandbox_status_json(struct sandbox *sandbox);
 
@@ -103,6 +108,9 @@ bool sandbox_fail(struct sandbox *sandbox, const char *format, ...)
 bool sandbox_dir_make(struct sandbox *sandbox);
 void sandbox_dir_remove(struct sandbox *sandbox);
 void sandbox_node_dirs_clear(struct sandbox *sandbox);
+/* Directory, ports and config of one that is not among `nodes` yet: its config names the others. */
+bool sandbox_node_make(struct sandbox *sandbox, struct node *node);
+void sandbox_node_unmake(const struct node *node);
 bool sandbox_find_programs(struct sandbox *sandbox);
 bool sandbox_pick_ports(struct sandbox *sandbox);
 /* DIR/etc/<name>.ini, all at once. */

@@ -42,18 +42,6 @@ static void print_ready(const struct sandbox *sandbox)
     (void)fflush(stdout);
 }
 
-/* DIR/sandbox.json: what `--json` prints, for other commands. */
-static void save_json(struct sandbox *sandbox, const cJSON *json)
-{
-    char *text = cJSON_PrintUnformatted(json);
-    char path[256];
-
-    (void)text_format(path, sizeof(path), "%s/sandbox.json", sandbox->dir);
-    if (text && !sandbox_write_file(sandbox, path, text))
-        complain("%s", sandbox->error);
-    free(text);
-}
-
 int cmd_sandbox(int argc, char **argv)
 {
     static struct sandbox sandbox;
@@ -104,7 +92,7 @@ int cmd_sandbox(int argc, char **argv)
         return CLI_NEGATIVE;
     control = control_open(&sandbox);
     json = sandbox_json(&sandbox);
-    save_json(&sandbox, json);
+    sandbox_json_save(&sandbox);
     if (as_json)
         json_print(json);
     else
@@ -190,6 +178,41 @@ int cmd_sandbox_restart(int argc, char **argv)
         return CLI_USAGE;
     }
     return print_outcome(control_ask(dir, "restart", name, &env));
+}
+
+int cmd_sandbox_add_node(int argc, char **argv)
+{
+    const char *dir = NULL;
+    bool as_json = false;
+    const struct option table[] = {
+        {OPTION_TEXT, "dir", "DIR", "the sandbox's directory (required)", &dir, 0, 0},
+        {OPTION_FLAG, "json", NULL, "print the node as JSON", &as_json, 0, 0}};
+    const struct command command = {
+        .name = "sandbox add-node",
+        .about =
+            "Starts one more coordinator node of a running sandbox and has the cluster take it\n"
+            "in, under the next id; waits until it votes. The agents are restarted, to dial it\n"
+            "too. The same by hand: `assentd --join` and `assent cluster add`.",
+        .exits = exits,
+        .options = table,
+        .option_count = AS_COUNT_OF(table)};
+    const cJSON *node;
+    cJSON *reply;
+    int exit_code;
+
+    if (!options_parse(&command, argc, argv, NULL, NULL, &exit_code))
+        return exit_code;
+    if (!dir) {
+        complain("sandbox add-node: --dir is required");
+        return CLI_USAGE;
+    }
+    reply = control_ask(dir, "add-node", NULL, NULL);
+    node = cJSON_GetObjectItemCaseSensitive(reply, "node");
+    if (node && as_json)
+        json_print(node);
+    else if (node)
+        printf("%s  %s\n", json_text(node, "name", "?"), json_text(node, "api", "?"));
+    return print_outcome(reply);
 }
 
 int cmd_sandbox_stop(int argc, char **argv)

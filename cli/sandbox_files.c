@@ -78,17 +78,22 @@ static bool subdir_make(struct sandbox *sandbox, const char *name, bool of_serve
     return true;
 }
 
+/* Named after its id. */
+static bool node_dir_make(struct sandbox *sandbox, struct node *node)
+{
+    char number[8];
+
+    (void)text_format(number, sizeof(number), "%u", (unsigned)node->id);
+    sandbox_process_name(sandbox, &node->process, "node", number);
+    (void)text_format(node->dir, sizeof(node->dir), "%s/%s", sandbox->dir, node->process.name);
+    return subdir_make(sandbox, node->process.name, false);
+}
+
 static bool node_dirs_make(struct sandbox *sandbox)
 {
     for (size_t i = 0; i < sandbox->node_count; i++) {
-        struct node *node = &sandbox->nodes[i];
-        char number[8];
-
-        node->id = i + 1;
-        (void)text_format(number, sizeof(number), "%zu", i + 1);
-        sandbox_process_name(sandbox, &node->process, "node", number);
-        (void)text_format(node->dir, sizeof(node->dir), "%s/node-%zu", sandbox->dir, i + 1);
-        if (!subdir_make(sandbox, node->process.name, false))
+        sandbox->nodes[i].id = i + 1;
+        if (!node_dir_make(sandbox, &sandbox->nodes[i]))
             return false;
     }
     return true;
@@ -137,11 +142,16 @@ static int remove_one(const char *path, const struct stat *status, int type, str
     return 0;
 }
 
+void sandbox_node_unmake(const struct node *node)
+{
+    (void)nftw(node->dir, remove_one, 64, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
 /* Before a second first start. */
 void sandbox_node_dirs_clear(struct sandbox *sandbox)
 {
     for (size_t i = 0; i < sandbox->node_count; i++)
-        (void)nftw(sandbox->nodes[i].dir, remove_one, 64, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        sandbox_node_unmake(&sandbox->nodes[i]);
     (void)node_dirs_make(sandbox);
 }
 
@@ -269,6 +279,17 @@ static uint16_t port_pick_new(const struct sandbox *sandbox)
     }
 }
 
+static bool node_pick_ports(struct sandbox *sandbox, struct node *node)
+{
+    node->api_port = port_pick_new(sandbox);
+    do
+        node->agents_port = port_pick_new(sandbox);
+    while (node->agents_port && node->agents_port == node->api_port);
+    if (!node->api_port || !node->agents_port)
+        return sandbox_fail(sandbox, "no free TCP port on 127.0.0.1");
+    return text_format(node->api, sizeof(node->api), "http://127.0.0.1:%u", node->api_port);
+}
+
 bool sandbox_pick_ports(struct sandbox *sandbox)
 {
     sandbox->api[0] = 0;
@@ -276,11 +297,8 @@ bool sandbox_pick_ports(struct sandbox *sandbox)
         struct node *node = &sandbox->nodes[i];
         size_t len = strlen(sandbox->api);
 
-        node->api_port = port_pick_new(sandbox);
-        node->agents_port = port_pick_new(sandbox);
-        if (!node->api_port || !node->agents_port)
-            return sandbox_fail(sandbox, "no free TCP port on 127.0.0.1");
-        (void)text_format(node->api, sizeof(node->api), "http://127.0.0.1:%u", node->api_port);
+        if (!node_pick_ports(sandbox, node))
+            return false;
         (void)text_format(sandbox->api + len, sizeof(sandbox->api) - len, "%s%s", len ? "," : "",
                           node->api);
     }
@@ -406,6 +424,12 @@ static bool node_config_write(struct sandbox *sandbox, const struct node *node)
     (void)text_format(path, sizeof(path), "%s/etc/%s.ini", sandbox->dir, node->process.name);
     return node_config_text(sandbox, node, text, sizeof(text)) &&
            sandbox_write_file(sandbox, path, text);
+}
+
+bool sandbox_node_make(struct sandbox *sandbox, struct node *node)
+{
+    return node_dir_make(sandbox, node) && node_pick_ports(sandbox, node) &&
+           node_config_write(sandbox, node);
 }
 
 bool sandbox_write_configs(struct sandbox *sandbox)
