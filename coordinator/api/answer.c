@@ -274,7 +274,8 @@ void answer_participant(struct as_buf *buf, const struct node_participant_view *
 {
     bool up = false;
 
-    for (uint32_t i = 0; i < view->agent_count; i++)
+    /* Until the leader has applied its PARTICIPANT record it gets no work. */
+    for (uint32_t i = 0; i < view->agent_count && view->txn.sessions > 0; i++)
         up = up || view->agents[i].up;
     JSON_PUT(buf, "{\"name\":");
     json_put_text(buf, view->txn.name);

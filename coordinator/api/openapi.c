@@ -451,7 +451,7 @@ static const char *const lines[] = {
     "      required: [name, state, identity, counter, system_id, timeline, undecided, unfinished, agents]\n",
     "      properties:\n",
     "        name: { $ref: \"#/components/schemas/ParticipantName\" }\n",
-    "        state: { enum: [up, down] }\n",
+    "        state: { enum: [up, down], description: \"Up: an agent serves it, and it takes work.\" }\n",
     "        identity: { type: string, description: \"32 hex digits: the token in the database (R7).\" }\n",
     "        counter: { type: string, description: Grows at every start of an agent. }\n",
     "        system_id: { type: string }\n",

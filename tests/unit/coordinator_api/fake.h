@@ -73,6 +73,7 @@ struct node {
     uint64_t waiting[FAKE_WAITING_MAX];
     size_t waiting_count;
     unsigned list_length; /* 0: 2 */
+    bool unserved;        /* its agent is up, and its record is not applied yet */
     /* Other nodes. */
     uint64_t id_of_node;
     enum raft_role role; /* unless it leads */
@@ -281,12 +282,13 @@ void node_participants(struct node *node, const char *name,
         {"agent-1", "127.0.0.1:5", true, "fsync is off", &facts, &status, "assent/x", ""},
         {"agent-2", "127.0.0.1:6", false, "", NULL, NULL, "", ""},
     };
-    static const struct node_participant_view view = {
+    struct node_participant_view view = {
         {"bank_a", {{0xab, 1}}, 18446744073709551615u, 7000000000000000001u, 3, 2, 4, 9},
         2,
         agents};
 
-    (void)node;
+    if (node->unserved)
+        view.txn.sessions = 0;
     if (!name || strcmp(name, "bank_a") == 0)
         each(ctx, &view);
 }

@@ -596,6 +596,12 @@ static void test_views(void **state)
     assert_string_equal(cJSON_GetObjectItem(agent->next, "state")->valuestring, "down");
     cJSON_Delete(json);
     free(reply.body);
+    fake.node.unserved = true; /* work for it would be refused: unknown_participant */
+    reply = ask(&fake, "GET", "/v1/participants/bank_a", NULL);
+    json = parse(&reply);
+    assert_string_equal(cJSON_GetObjectItem(json, "state")->valuestring, "down");
+    cJSON_Delete(json);
+    free(reply.body);
     reply = ask(&fake, "GET", "/v1/cluster", NULL);
     json = parse(&reply);
     assert_string_equal(cJSON_GetObjectItem(json, "incarnation")->valuestring, "5f3a9c01d2e4b687");
