@@ -25,6 +25,7 @@ enum field_kind {
     FIELD_BYTES,    /* struct as_bytes: bytes32 */
     FIELD_GID,      /* struct as_bytes: text8 that is a gid; with `min` 0 it may be empty */
     FIELD_PREPARED, /* struct as_bytes: bytes32 of rows */
+    FIELD_NODES,    /* struct as_bytes: bytes32 of nodes */
 };
 
 struct field {
@@ -50,6 +51,7 @@ struct field {
 #define BYTES(member) FIELD(FIELD_BYTES, member, 0, 0)
 #define GID(member, min) FIELD(FIELD_GID, member, min, AS_GID_LEN_MAX)
 #define PREPARED(member) FIELD(FIELD_PREPARED, member, 0, 0)
+#define NODES(member) FIELD(FIELD_NODES, member, 0, 0)
 #define BRANCH(member)                                                       \
     NUMBER(member.slot), NUMBER(member.number), NUMBER(member.attempt.term), \
         NUMBER(member.attempt.seq)
@@ -129,6 +131,8 @@ static const struct message {
     [AS_WIRE_RESOLVED] = {"RESOLVED", FIELDS(NUMBER(resolved.slot), NUMBER(resolved.ticket),
                                              ENUM(resolved.asked, AS_ASKED_DONE, AS_ASKED_UNKNOWN),
                                              BOOL(resolved.tag), PEOPLE(resolved.message))},
+    [AS_WIRE_NODES] = {"NODES", FIELDS(NODES(nodes))},
+    [AS_WIRE_FORWARD_REFUSED] = {"FORWARD_REFUSED", FIELDS(NUMBER(forward_refused))},
 };
 
 _Static_assert(sizeof(enum as_vote) == sizeof(uint32_t), "enums are read and written as uint32_t");
@@ -227,6 +231,7 @@ static void put_field(struct as_buf *buf, const struct field *field, const void 
         break;
     case FIELD_BYTES:
     case FIELD_PREPARED:
+    case FIELD_NODES:
         as_put_bytes32(buf, *bytes);
         break;
     case FIELD_END:
@@ -315,6 +320,35 @@ static bool are_rows(struct as_bytes bytes)
     return true;
 }
 
+void as_wire_node_put(struct as_buf *nodes, const struct as_wire_node *node)
+{
+    as_put_u64(nodes, node->id);
+    as_put_text8(nodes, (const char *)node->address.data, node->address.len);
+}
+
+as_err as_wire_node_take(struct as_reader *nodes, struct as_wire_node *ret_node)
+{
+    struct as_wire_node node = {.id = as_read_u64(nodes)};
+
+    node.address = as_read_text8(nodes);
+    if (nodes->bad || node.id == 0 || node.address.len == 0 || !is_name(node.address, UINT8_MAX))
+        return AS_ERR_MALFORMED;
+    *ret_node = node;
+    return AS_OK;
+}
+
+static bool are_nodes(struct as_bytes bytes)
+{
+    struct as_reader in = as_reader_of(bytes);
+    struct as_wire_node node;
+
+    for (int count = 0; in.left > 0; count++) {
+        if (count == AS_NODES_MAX || as_wire_node_take(&in, &node))
+            return false;
+    }
+    return true;
+}
+
 /* False: the value is none that this field can have. Reads past the end show in the reader. */
 static bool take_field(struct as_reader *in, const struct field *field, void *to)
 {
@@ -354,6 +388,9 @@ static bool take_field(struct as_reader *in, const struct field *field, void *to
     case FIELD_PREPARED:
         *bytes = as_read_bytes32(in);
         return are_rows(*bytes);
+    case FIELD_NODES:
+        *bytes = as_read_bytes32(in);
+        return are_nodes(*bytes);
     case FIELD_END:
         break;
     }

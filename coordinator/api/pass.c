@@ -122,6 +122,12 @@ void pass_lost(struct request *request)
     }
 }
 
+static void refuse_busy(struct request *request)
+{
+    handler_refuse(request, 503, "overloaded",
+                   "the leader serves too many requests for other nodes; try again later");
+}
+
 static bool take_answer(struct request *request, struct as_bytes bytes)
 {
     struct forward_answer in;
@@ -145,7 +151,9 @@ void api_forward_done(struct api *api, uint64_t client, as_err err, struct as_by
         (request->state != REQUEST_ASKED && request->state != REQUEST_SUSPENDED))
         return;
     aside = request->state == REQUEST_SUSPENDED;
-    if (err || !take_answer(request, answer))
+    if (err == AS_ERR_BUSY)
+        refuse_busy(request);
+    else if (err || !take_answer(request, answer))
         pass_lost(request);
     if (aside)
         request_resume(request);
@@ -197,8 +205,7 @@ void api_forwarded(struct api *api, uint64_t forward, struct as_bytes bytes)
                        "the leader does not understand what this node passes on (it runs another "
                        "version); ask the leader itself");
     else if (api->http.served > SERVED_MAX)
-        handler_refuse(request, 503, "overloaded",
-                       "the leader serves too many requests for other nodes; try again later");
+        refuse_busy(request);
     else
         begin(request, &in);
     /* An environment's call must not call the node back (assent/env.h): at the turn's end. */
@@ -221,7 +228,7 @@ static void send_back(struct request *request)
                                                 .location = answer->location,
                                                 .session = answer->session,
                                                 .body = body});
-    /* No memory for it: as for those unheard (pass_turn). */
+    /* No memory for it. No bytes are no answer, and are taken so. */
     if (!api->passing.err)
         bytes = as_buf_bytes(&api->passing);
     node_forward_reply(api->node, request->forward, bytes);
@@ -245,10 +252,8 @@ static void advance(struct request *request)
 
 void pass_turn(struct api *api)
 {
-    /* No bytes are no answer, and are taken so. */
     while (api->unheard_count) {
-        node_forward_reply(api->node, api->unheard[--api->unheard_count],
-                           (struct as_bytes){NULL, 0});
+        node_forward_refuse(api->node, api->unheard[--api->unheard_count]);
         api->asked = true;
     }
     /* What comes due meanwhile is done in the same turn: each comes due twice at most. */

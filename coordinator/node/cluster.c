@@ -16,7 +16,7 @@
 
 #define DIAL_FIRST (50 * AS_MS)
 #define DIAL_MAX AS_SECOND
-#define FORWARDS_MAX 8192
+#define FORWARDS_MAX 8192 /* of each direction; more are refused, not carried out */
 
 /* --- Finding --- */
 
@@ -340,6 +340,29 @@ void node_forward_reply(struct node *node, uint64_t forward, struct as_bytes rep
         forward_send(node, asked.connection, AS_WIRE_FORWARDED, asked.number, reply);
 }
 
+static void forward_refuse(struct node *node, uint64_t connection, uint64_t number)
+{
+    node_send(node, connection,
+              &(struct as_wire_msg){.type = AS_WIRE_FORWARD_REFUSED, .forward_refused = number});
+}
+
+void node_forward_refuse(struct node *node, uint64_t forward)
+{
+    struct node_forwarded asked;
+
+    if (!node->failed && forward_take(&node->asked, true, forward, 0, &asked))
+        forward_refuse(node, asked.connection, asked.number);
+}
+
+static void on_forward(struct node *node, const struct node_session *session,
+                       const struct as_wire_msg *msg)
+{
+    if (forward_add(&node->asked, msg->forward.number, session->connection, node->asked.last + 1))
+        node->ops->forwarded(node->env, ++node->asked.last, msg->forward.bytes);
+    else
+        forward_refuse(node, session->connection, msg->forward.number);
+}
+
 void node_forwards_forget(struct node *node, uint64_t client)
 {
     struct node_forwarded forgotten;
@@ -360,15 +383,17 @@ const char *node_on_peer_message(struct node *node, struct node_session *session
     case AS_WIRE_RAFT:
         return on_raft(node, session, msg->raft);
     case AS_WIRE_FORWARD:
-        if (!forward_add(&node->asked, msg->forward.number, session->connection,
-                         node->asked.last + 1))
-            return "too many requests passed on";
-        node->ops->forwarded(node->env, ++node->asked.last, msg->forward.bytes);
+        on_forward(node, session, msg);
         return NULL;
     case AS_WIRE_FORWARDED:
         if (forward_take(&node->asking, false, msg->forward.number, session->connection, &asked))
             node->ops->forward_done(node->env, asked.client, AS_OK, msg->forward.bytes);
         return NULL; /* else its client has left */
+    case AS_WIRE_FORWARD_REFUSED:
+        if (forward_take(&node->asking, false, msg->forward_refused, session->connection, &asked))
+            node->ops->forward_done(node->env, asked.client, AS_ERR_BUSY,
+                                    (struct as_bytes){NULL, 0});
+        return NULL;
     case AS_WIRE_PING:
         node_send(node, session->connection,
                   &(struct as_wire_msg){.type = AS_WIRE_PONG, .ping = msg->ping});

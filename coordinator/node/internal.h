@@ -235,6 +235,8 @@ struct node_session *node_session_find(struct node *node, uint64_t connection);
 void node_sessions_serve(struct node *node);
 void node_send(struct node *node, uint64_t session, const struct as_wire_msg *msg);
 void node_sessions_announce(struct node *node);
+/* The members have changed. */
+void node_sessions_members(struct node *node);
 void node_sessions_ping(struct node *node);
 void node_sessions_reap(struct node *node);
 void node_sessions_free(struct node *node);

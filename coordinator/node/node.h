@@ -81,6 +81,8 @@ void node_forget(struct node *node, uint64_t client);
 bool node_forward(struct node *node, uint64_t client, struct as_bytes request);
 /* The answer to env->forwarded. Too late, or unknown: ignored. */
 void node_forward_reply(struct node *node, uint64_t forward, struct as_bytes reply);
+/* Instead: it was not carried out, for want of room. The other node ends with AS_ERR_BUSY. */
+void node_forward_refuse(struct node *node, uint64_t forward);
 /* At the leader; RAFT_REFUSED_NONE: begun, and node_members shows how it goes. ADD: as a learner,
  * which is promoted by itself when it has caught up. INVALID arguments are IS_MEMBER etc. */
 enum raft_refusal node_member_change(struct node *node, enum raft_member_change change, uint64_t id,

@@ -86,8 +86,10 @@ static void apply(struct node *node, const struct raft_entry *entry)
                     node->role == RAFT_LEADER && !node->leading;
 
     node->applied = entry->index;
-    if (entry->type == RAFT_ENTRY_MEMBERS)
+    if (entry->type == RAFT_ENTRY_MEMBERS) {
+        node_sessions_members(node);
         return; /* Raft's own: the table knows nothing of nodes */
+    }
     if (entry->type == TXN_RECORD_COMMIT) {
         if (entry->term == node->term && node->commits_proposed > 0)
             node->commits_proposed--;

@@ -189,12 +189,50 @@ static const char *hello_refusal(const struct node *node, const struct as_wire_h
     return NULL;
 }
 
+/* Where agents find the cluster from now on. The members of a lone node bear no address. */
+static void put_nodes(const struct node *node, struct as_buf *buf)
+{
+    const struct raft_members *members = raft_members(node->raft);
+
+    for (uint32_t i = 0; i < members->count; i++) {
+        const char *address = members->list[i].address;
+        struct as_wire_node one = {members->list[i].id,
+                                   {(const uint8_t *)address, strlen(address)}};
+
+        if (one.address.len > 0)
+            as_wire_node_put(buf, &one);
+    }
+}
+
+static void tell_nodes(struct node *node, const struct node_session *session)
+{
+    struct as_wire_msg msg = {.type = AS_WIRE_NODES};
+    struct as_buf list;
+
+    as_buf_init(&list, AS_NODES_MAX * (size_t)(RAFT_ADDRESS_LEN_MAX + 16));
+    put_nodes(node, &list);
+    msg.nodes = as_buf_bytes(&list);
+    /* Without memory for it the agent goes on with those that it knows. */
+    if (!list.err && msg.nodes.len > 0)
+        node_send(node, session->connection, &msg);
+    as_buf_close(&list);
+}
+
 static void announce(struct node *node, struct node_session *session)
 {
     struct as_wire_msg msg = {.type = AS_WIRE_LEADER, .term = node->term};
 
-    if (node->leading && session->welcome)
-        node_send(node, session->connection, &msg);
+    if (!node->leading || !session->welcome)
+        return;
+    node_send(node, session->connection, &msg);
+    tell_nodes(node, session);
+}
+
+void node_sessions_members(struct node *node)
+{
+    for (uint32_t i = 0; i < node->session_count && node->leading; i++)
+        if (!node->sessions[i]->peer_id && node->sessions[i]->welcome)
+            tell_nodes(node, node->sessions[i]);
 }
 
 static void silence(struct node *node, struct node_session *session, bool silent)

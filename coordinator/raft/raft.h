@@ -26,9 +26,10 @@
 #define ASSENT_RAFT_H
 
 #include "assent/buf.h"
+#include "assent/limits.h"
 #include "assent/trace.h"
 
-#define RAFT_MEMBERS_MAX 9 /* voters and learners of a cluster */
+#define RAFT_MEMBERS_MAX AS_NODES_MAX /* voters and learners of a cluster */
 #define RAFT_ADDRESS_LEN_MAX 255
 #define RAFT_MESSAGE_BYTES_MAX (3u << 20) /* encoded */
 #define RAFT_CHUNK_BYTES_MAX (2u << 20)   /* of a snapshot */

@@ -182,12 +182,12 @@ void local_turn_end(struct local *local)
 
 /* --- Opening and closing --- */
 
-as_err local_open(struct local **ret_local, uv_loop_t *loop, struct node *node, const char *cluster,
-                  const char *name, const struct raft_members *others,
+as_err local_open(struct local **ret_local, uv_loop_t *loop, struct node *node, uint64_t node_id,
+                  const char *cluster, const char *name, const struct raft_members *others,
                   const struct host_participants *participants, void (*fatal)(const char *why))
 {
     struct local *local = as_alloc_zero(1, sizeof(*local));
-    struct agent_config config = {.node_count = 1};
+    struct agent_config config = {.self = node_id, .node_count = 1};
     const struct host_link link = {local, link_dial, link_send, link_close};
     as_err err;
 

@@ -15,8 +15,8 @@ struct local;
 
 /* See host_open. `cluster` and `name` are the agent's; it serves the `others` as well, over the
  * network: whichever node leads needs its databases. */
-as_err local_open(struct local **ret_local, uv_loop_t *loop, struct node *node, const char *cluster,
-                  const char *name, const struct raft_members *others,
+as_err local_open(struct local **ret_local, uv_loop_t *loop, struct node *node, uint64_t node_id,
+                  const char *cluster, const char *name, const struct raft_members *others,
                   const struct host_participants *participants,
                   void (*fatal)(const char *why)) AS_MUSTCHECK;
 

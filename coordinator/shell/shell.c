@@ -174,8 +174,8 @@ static as_err open_local(struct shell *shell, char *ret_error)
         if (others.list[i].id == settings->id)
             others.list[i--] = others.list[--others.count];
     }
-    err = local_open(&shell->env.local, &shell->env.loop, shell->env.node, settings->cluster, name,
-                     &others, &settings->participants, env_end_process);
+    err = local_open(&shell->env.local, &shell->env.loop, shell->env.node, settings->id,
+                     settings->cluster, name, &others, &settings->participants, env_end_process);
     return err ? fail(ret_error, err, "cannot serve the participants", as_err_text(err)) : AS_OK;
 }
 

@@ -36,7 +36,8 @@ struct as_env_ops {
 
     /* node: another node passed on what its API was asked (node_forward there); node_forward_reply answers. */
     void (*forwarded)(struct as_env *env, uint64_t forward, struct as_bytes request);
-    /* node: the end of a node_forward. Not OK: the link was lost, the request may have been carried out or not. */
+    /* node: the end of a node_forward. BUSY: the leader did not carry it out, for want of room. Another error: the
+     * link was lost, and it may have been carried out or not. */
     void (*forward_done)(struct as_env *env, uint64_t client, as_err err, struct as_bytes reply);
 
     /* agent: PostgreSQL */

@@ -45,6 +45,8 @@ enum as_wire_type {
     AS_WIRE_LISTED,    /* agent: the answer to LIST */
     AS_WIRE_RESOLVE,   /* node: an operator's word about a branch nobody can answer for (R6) */
     AS_WIRE_RESOLVED,  /* agent: what became of a RESOLVE */
+    AS_WIRE_NODES,     /* node: the members, from the leader, after LEADER */
+    AS_WIRE_FORWARD_REFUSED, /* node: FORWARD was not carried out: too much to do; ask again later */
     AS_WIRE_TYPE_END,
 };
 
@@ -213,6 +215,12 @@ struct as_wire_resolved {
     struct as_bytes message;
 };
 
+/* A member of the cluster that agents may dial. */
+struct as_wire_node {
+    uint64_t id;
+    struct as_bytes address; /* "host:port" */
+};
+
 struct as_wire_msg {
     enum as_wire_type type;
     union {
@@ -239,7 +247,9 @@ struct as_wire_msg {
         struct {
             uint64_t number; /* the asking node's; comes back */
             struct as_bytes bytes;
-        } forward; /* FORWARD, FORWARDED */
+        } forward;                /* FORWARD, FORWARDED */
+        uint64_t forward_refused; /* its number */
+        struct as_bytes nodes;    /* of struct as_wire_node, by as_wire_node_put */
         struct as_wire_list list;
         struct as_wire_listed listed;
         struct as_wire_resolve resolve;
@@ -260,6 +270,10 @@ as_err as_wire_take(struct as_bytes bytes, struct as_wire_msg *ret_msg,
 /* Rows of LISTED. What as_wire_take took holds whole rows only: then `take` does not fail before the end. */
 void as_wire_prepared_put(struct as_buf *rows, const struct as_wire_prepared *row);
 as_err as_wire_prepared_take(struct as_reader *rows, struct as_wire_prepared *ret_row) AS_MUSTCHECK;
+
+/* One of `nodes` after the other; the reader has `left` bytes. MALFORMED: none that put writes. */
+void as_wire_node_put(struct as_buf *nodes, const struct as_wire_node *node);
+as_err as_wire_node_take(struct as_reader *nodes, struct as_wire_node *ret_node) AS_MUSTCHECK;
 
 const char *as_wire_type_text(enum as_wire_type type);
 

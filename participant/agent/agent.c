@@ -40,6 +40,12 @@ static void take_config(struct agent *agent, const struct agent_config *config)
         agent->config.scan_ms = AGENT_SCAN_MS;
     if (!agent->config.redial_max_ms)
         agent->config.redial_max_ms = AGENT_REDIAL_MAX_MS;
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        const char *address = agent->config.nodes[i];
+
+        (void)agent_session_use(agent,
+                                (struct as_bytes){(const uint8_t *)address, strlen(address)});
+    }
     for (uint32_t i = 0; i < config->participant_count; i++) {
         struct agent_participant *participant = &agent->participants[i];
 
@@ -72,13 +78,13 @@ as_err agent_new(struct agent **ret_agent, const struct agent_config *config, st
     as_map_init(&agent->live_map);
     as_map_init(&agent->past_map);
     as_buf_init(&agent->out, AS_FRAME_BYTES_MAX + AS_FRAME_HEADER_LEN);
-    for (uint32_t i = 0; i < AGENT_NODES_MAX; i++)
+    for (uint32_t i = 0; i < AGENT_SESSIONS_MAX; i++)
         agent_session_init(agent, i);
     agent->participants =
         as_alloc_zero(config->participant_count, sizeof(struct agent_participant));
     agent->past = as_alloc_zero(AGENT_PAST_MAX, sizeof(struct agent_past));
     if (!agent->participants || !agent->past ||
-        as_heap_reserve(&agent->heap, AGENT_NODES_MAX + config->participant_count)) {
+        as_heap_reserve(&agent->heap, AGENT_SESSIONS_MAX + config->participant_count)) {
         agent_free(agent);
         return AS_ERR_NOMEM;
     }
@@ -98,7 +104,7 @@ void agent_free(struct agent *agent)
         as_free(agent->lives[slot]);
     }
     as_free(agent->lives);
-    for (uint32_t i = 0; i < AGENT_NODES_MAX; i++)
+    for (uint32_t i = 0; i < AGENT_SESSIONS_MAX; i++)
         as_buf_close(&agent->sessions[i].in);
     as_map_close(&agent->live_map);
     as_map_close(&agent->past_map);
@@ -111,8 +117,9 @@ void agent_free(struct agent *agent)
 
 void agent_start(struct agent *agent)
 {
-    for (uint32_t i = 0; i < agent->config.node_count; i++)
-        agent_session_dial(agent, &agent->sessions[i]);
+    for (uint32_t i = 0; i < AGENT_SESSIONS_MAX; i++)
+        if (agent->sessions[i].used)
+            agent_session_dial(agent, &agent->sessions[i]);
     agent_settle(agent);
 }
 
@@ -133,7 +140,7 @@ void agent_settle(struct agent *agent)
     /* Ending a session frees slots, and starting what waited may find a session bad. */
     while (agent->ending || agent->pumping) {
         agent->ending = false;
-        for (uint32_t i = 0; i < agent->config.node_count; i++) {
+        for (uint32_t i = 0; i < AGENT_SESSIONS_MAX; i++) {
             if (agent->sessions[i].ending)
                 agent_session_end(agent, &agent->sessions[i]);
         }
@@ -209,7 +216,7 @@ static void trace_participant(struct agent *agent, uint32_t index, enum as_trace
 static void announce(struct agent *agent, uint32_t index, enum as_trace_kind kind)
 {
     trace_participant(agent, index, kind);
-    for (uint32_t i = 0; i < agent->config.node_count; i++)
+    for (uint32_t i = 0; i < AGENT_SESSIONS_MAX; i++)
         agent_send_participant(agent, &agent->sessions[i], index);
 }
 

@@ -11,7 +11,7 @@
 #include "assent/env.h"
 #include "assent/limits.h"
 
-#define AGENT_NODES_MAX 9
+#define AGENT_NODES_MAX AS_NODES_MAX
 #define AGENT_ADDRESS_LEN_MAX 255
 
 struct agent_participant_config {
@@ -24,7 +24,9 @@ struct agent_participant_config {
 struct agent_config {
     char cluster[AS_CLUSTER_LEN_MAX + 1];
     char name[64]; /* for people */
-    uint32_t node_count;
+    uint64_t
+        self; /* the node in whose process this is, which is dialed as the file says; 0: none */
+    uint32_t node_count; /* to begin with: a leader names the others */
     char nodes[AGENT_NODES_MAX][AGENT_ADDRESS_LEN_MAX + 1];
     uint32_t participant_count;
     const struct agent_participant_config *participants; /* copied */

@@ -106,8 +106,14 @@ struct agent_participant {
 
 enum agent_session_state { AGENT_WAITING, AGENT_DIALING, AGENT_GREETING, AGENT_OPEN };
 
+/* Those that the configuration names, those that a leader does, and those that it does no more. */
+#define AGENT_SESSIONS_MAX (3 * AGENT_NODES_MAX)
+
 struct agent_session {
-    uint32_t node; /* in config.nodes */
+    bool used;
+    bool told;    /* a leader names it, the configuration does not */
+    bool leaving; /* and does no more: it is not dialed again */
+    char address[AGENT_ADDRESS_LEN_MAX + 1];
     enum agent_session_state state;
     uint64_t connection;
     uint64_t node_id;
@@ -161,7 +167,7 @@ struct agent {
     uint64_t next_connection, next_op;
 
     struct agent_participant *participants;
-    struct agent_session sessions[AGENT_NODES_MAX];
+    struct agent_session sessions[AGENT_SESSIONS_MAX];
 
     struct agent_live **lives;
     uint32_t live_cap, live_made, live_free;
@@ -200,7 +206,10 @@ void agent_trace_live(struct agent *agent, enum as_trace_kind kind, const struct
                       const char *detail);
 
 /* session.c */
-void agent_session_init(struct agent *agent, uint32_t node);
+void agent_session_init(struct agent *agent, uint32_t index);
+/* Takes one that is not used for this address; NULL: there is none. */
+struct agent_session *agent_session_use(struct agent *agent, struct as_bytes address);
+void agent_session_unuse(struct agent *agent, struct agent_session *session);
 void agent_session_dial(struct agent *agent, struct agent_session *session);
 void agent_session_timer(struct agent *agent, struct agent_session *session);
 /* Marks it; agent_settle ends it. `why` is a constant. */
@@ -211,6 +220,9 @@ bool agent_send(struct agent *agent, struct agent_session *session, const struct
 bool agent_send_to(struct agent *agent, uint64_t connection, const struct as_wire_msg *msg);
 void agent_send_all(struct agent *agent, const struct as_wire_msg *msg);
 void agent_send_participant(struct agent *agent, struct agent_session *session, uint32_t index);
+
+/* nodes.c */
+void agent_on_nodes(struct agent *agent, const struct agent_session *from, struct as_bytes nodes);
 
 /* table.c */
 struct agent_live *agent_live_find(const struct agent *agent, const struct agent_key *key);

@@ -57,7 +57,7 @@ static struct agent_session *leader(struct agent *agent)
 {
     struct agent_session *best = NULL;
 
-    for (uint32_t i = 0; i < agent->config.node_count; i++) {
+    for (uint32_t i = 0; i < AGENT_SESSIONS_MAX; i++) {
         struct agent_session *session = &agent->sessions[i];
 
         if (session->state == AGENT_OPEN && !session->ending && session->term > 0 &&

@@ -9,20 +9,46 @@
 
 #include "participant/agent/inside.h"
 
-void agent_session_init(struct agent *agent, uint32_t node)
+void agent_session_init(struct agent *agent, uint32_t index)
 {
-    struct agent_session *session = &agent->sessions[node];
+    struct agent_session *session = &agent->sessions[index];
 
-    session->node = node;
     session->redial_ms = AGENT_REDIAL_FIRST_MS;
     session->timer.kind = AGENT_TIMER_SESSION;
-    session->timer.index = node;
+    session->timer.index = index;
     as_buf_init(&session->in, 2 * (size_t)(AS_FRAME_BYTES_MAX + AS_FRAME_HEADER_LEN));
+}
+
+struct agent_session *agent_session_use(struct agent *agent, struct as_bytes address)
+{
+    AS_ASSERT(address.len <= AGENT_ADDRESS_LEN_MAX);
+    for (uint32_t i = 0; i < AGENT_SESSIONS_MAX; i++) {
+        struct agent_session *session = &agent->sessions[i];
+
+        if (session->used)
+            continue;
+        memcpy(session->address, address.data, address.len);
+        session->address[address.len] = '\0';
+        session->used = true;
+        session->told = session->leaving = false;
+        session->node_id = 0;
+        session->redial_ms = AGENT_REDIAL_FIRST_MS;
+        session->complaint = NULL;
+        return session;
+    }
+    return NULL;
+}
+
+void agent_session_unuse(struct agent *agent, struct agent_session *session)
+{
+    AS_ASSERT(session->state == AGENT_WAITING && !session->ending);
+    agent_timer_set(agent, &session->timer, AS_NEVER);
+    session->used = false;
 }
 
 static struct agent_session *session_find(struct agent *agent, uint64_t connection)
 {
-    for (uint32_t i = 0; connection && i < agent->config.node_count; i++) {
+    for (uint32_t i = 0; connection && i < AGENT_SESSIONS_MAX; i++) {
         if (agent->sessions[i].connection == connection && !agent->sessions[i].ending)
             return &agent->sessions[i];
     }
@@ -36,7 +62,7 @@ void agent_session_dial(struct agent *agent, struct agent_session *session)
     session->state = AGENT_DIALING;
     session->silent_pings = 0;
     agent_timer_set(agent, &session->timer, agent_now(agent) + AGENT_PING_MS * AS_MS);
-    agent->ops->net_dial(agent->env, session->connection, agent->config.nodes[session->node]);
+    agent->ops->net_dial(agent->env, session->connection, session->address);
 }
 
 /* --- Ending --- */
@@ -72,7 +98,7 @@ void agent_session_end(struct agent *agent, struct agent_session *session)
     uint64_t connection = session->connection;
     struct as_trace trace = {.kind = AS_TRACE_SESSION_DOWN,
                              .number = session->node_id,
-                             .name = agent->config.nodes[session->node],
+                             .name = session->address,
                              .detail = session->why};
 
     if (session->state == AGENT_OPEN || session->complaint != session->why)
@@ -86,7 +112,10 @@ void agent_session_end(struct agent *agent, struct agent_session *session)
     session->ending = session->gone = false;
     as_buf_close(&session->in);
     as_buf_init(&session->in, 2 * (size_t)(AS_FRAME_BYTES_MAX + AS_FRAME_HEADER_LEN));
-    redial_later(agent, session);
+    if (session->leaving)
+        agent_session_unuse(agent, session);
+    else
+        redial_later(agent, session);
 
     /* R2: what has not voted on this session never will. Its no cannot be sent, and need not. */
     agent_give_up_where(agent, voted_on, connection, AS_REASON_PARTICIPANT_UNAVAILABLE,
@@ -130,7 +159,7 @@ bool agent_send_to(struct agent *agent, uint64_t connection, const struct as_wir
 
 void agent_send_all(struct agent *agent, const struct as_wire_msg *msg)
 {
-    for (uint32_t i = 0; i < agent->config.node_count; i++)
+    for (uint32_t i = 0; i < AGENT_SESSIONS_MAX; i++)
         (void)agent_send(agent, &agent->sessions[i], msg);
 }
 
@@ -175,7 +204,7 @@ static void refuse(struct agent *agent, struct agent_session *session, const cha
 {
     struct as_trace trace = {.kind = AS_TRACE_WIRE_REFUSED,
                              .number = session->node_id,
-                             .name = agent->config.nodes[session->node],
+                             .name = session->address,
                              .detail = detail};
 
     if (session->state == AGENT_OPEN || session->complaint != why)
@@ -188,9 +217,8 @@ static void on_welcome(struct agent *agent, struct agent_session *session,
                        const struct as_wire_welcome *welcome)
 {
     size_t len = strlen(agent->config.cluster);
-    struct as_trace trace = {.kind = AS_TRACE_SESSION_UP,
-                             .number = welcome->node_id,
-                             .name = agent->config.nodes[session->node]};
+    struct as_trace trace = {
+        .kind = AS_TRACE_SESSION_UP, .number = welcome->node_id, .name = session->address};
 
     if (welcome->cluster.len != len ||
         memcmp(welcome->cluster.data, agent->config.cluster, len) != 0) {
@@ -240,6 +268,9 @@ static void on_message_open(struct agent *agent, struct agent_session *session,
     switch (msg->type) {
     case AS_WIRE_LEADER:
         on_leader(agent, session, msg->term);
+        break;
+    case AS_WIRE_NODES:
+        agent_on_nodes(agent, session, msg->nodes);
         break;
     case AS_WIRE_ROTATE:
         agent_on_rotate(agent, msg->rotate.slot, msg->rotate.counter);

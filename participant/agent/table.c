@@ -43,7 +43,7 @@ struct agent_live *agent_live_find(const struct agent *agent, const struct agent
 static bool live_make(struct agent *agent)
 {
     struct agent_live *live;
-    size_t timers = AGENT_NODES_MAX + agent->config.participant_count + agent->live_made + 1;
+    size_t timers = AGENT_SESSIONS_MAX + agent->config.participant_count + agent->live_made + 1;
 
     if (agent->live_made == AGENT_LIVE_MAX)
         return false;

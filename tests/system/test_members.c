@@ -1,6 +1,7 @@
 /*
  * The members of a cluster of three change while money moves: a node that lost its disk does not come
- * back by itself and joins again under a new id. Real processes.
+ * back by itself and joins again under a new id; a node is added and another one removed. Real
+ * processes.
  */
 #include "load.h"
 #include "nodes.h"
@@ -12,9 +13,10 @@
 #define TRANSFERS 20 /* that must commit before, during and after each change */
 #define PREPARED_GONE_MS 40000
 #define NEW_ID 4
+#define NEXT_ID 5
 
 static struct sandbox sandbox;
-static struct joiner wiped_again, joined;
+static struct joiner wiped_again, joined, next;
 static int wiped = -1; /* its place in sandbox.nodes */
 
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
@@ -87,8 +89,8 @@ static void it_joins_again_under_a_new_id(void **state)
 
     (void)state;
     assert_true(wiped >= 0);
-    stays = leader_find(&sandbox);
-    other = 3 - wiped - stays;
+    stays = (wiped + 1) % sandbox.node_count;
+    other = (wiped + 2) % sandbox.node_count;
     load_start(&sandbox);
     take_away(sandbox.nodes[wiped].id, stays);
     add(&joined, NEW_ID, "new", stays);
@@ -96,6 +98,32 @@ static void it_joins_again_under_a_new_id(void **state)
     sandbox_do(&sandbox, "kill", sandbox.nodes[other].name, NULL);
     load_wait_commits(TRANSFERS);
     sandbox_do(&sandbox, "restart", sandbox.nodes[other].name, NULL);
+    load_wait_commits(TRANSFERS);
+    load_stop();
+    load_check(PREPARED_GONE_MS);
+}
+
+/* One more, then one less: a founder, and the leader if that is one. It is killed, as a machine that
+ * is taken away. */
+static void one_is_added_and_another_removed(void **state)
+{
+    int stays, removed;
+
+    (void)state;
+    assert_true(joined.pid > 0);
+    stays = (wiped + 1) % sandbox.node_count;
+    load_start(&sandbox);
+    add(&next, NEXT_ID, "next", stays);
+    removed = (wiped + 2) % sandbox.node_count;
+    if (leader_id(&sandbox, stays) == sandbox.nodes[stays].id) {
+        stays = removed;
+        removed = (wiped + 1) % sandbox.node_count;
+    }
+    take_away(sandbox.nodes[removed].id, stays);
+    sandbox_do(&sandbox, "kill", sandbox.nodes[removed].name, NULL);
+    load_wait_commits(TRANSFERS);
+    /* Now three vote again, two of them joined; the agents were told of these by the leader alone. */
+    joiner_kill(&joined);
     load_wait_commits(TRANSFERS);
     load_stop();
     load_check(PREPARED_GONE_MS);
@@ -117,6 +145,7 @@ static int teardown(void **state)
         sandbox_print_logs(&sandbox);
     joiner_kill(&wiped_again);
     joiner_kill(&joined);
+    joiner_kill(&next);
     sandbox_stop(&sandbox);
     return 0;
 }
@@ -127,6 +156,7 @@ int main(void)
         cmocka_unit_test(a_wiped_node_does_not_come_back_by_itself),
         cmocka_unit_test(the_old_id_is_refused),
         cmocka_unit_test(it_joins_again_under_a_new_id),
+        cmocka_unit_test(one_is_added_and_another_removed),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -35,6 +35,18 @@ static struct as_bytes two_rows(void)
     return as_buf_bytes(&rows);
 }
 
+static struct as_bytes two_nodes(void)
+{
+    static uint8_t memory[1000];
+    struct as_buf nodes = {.data = memory, .cap = sizeof(memory), .max = sizeof(memory)};
+    struct as_wire_node one = {1, text_of("10.0.0.1:7481")}, two = {0x1020, text_of("h:1")};
+
+    as_wire_node_put(&nodes, &one);
+    as_wire_node_put(&nodes, &two);
+    assert_int_equal(nodes.err, AS_OK);
+    return as_buf_bytes(&nodes);
+}
+
 /* One message of each type, every field with a value of its own. */
 static struct as_wire_msg example(enum as_wire_type type)
 {
@@ -138,6 +150,12 @@ static struct as_wire_msg example(enum as_wire_type type)
     case AS_WIRE_RESOLVED:
         msg.resolved = (struct as_wire_resolved){0x102, 0x1122334455667788, AS_ASKED_REFUSED, true,
                                                  text_of("permission denied")};
+        break;
+    case AS_WIRE_NODES:
+        msg.nodes = two_nodes();
+        break;
+    case AS_WIRE_FORWARD_REFUSED:
+        msg.forward_refused = 0x0102030405060708;
         break;
     case AS_WIRE_TYPE_END:
         break;
@@ -538,6 +556,63 @@ static void rows_are_whole(void **state)
     as_buf_close(&many);
 }
 
+/* NODES around these. */
+static as_err take_nodes(struct as_bytes nodes)
+{
+    struct as_wire_msg msg = {.type = AS_WIRE_NODES, .nodes = nodes};
+    struct as_buf buf;
+    as_err err;
+
+    as_buf_init(&buf, AS_FRAME_BYTES_MAX);
+    as_wire_put(&buf, &msg);
+    assert_int_equal(buf.err, AS_OK);
+    err = take_copy(buf.data, buf.len);
+    as_buf_close(&buf);
+    return err;
+}
+
+static void nodes_are_whole(void **state)
+{
+    uint8_t bytes[200];
+    struct as_bytes nodes = {bytes, two_nodes().len};
+    size_t first = 8 + 1 + strlen("10.0.0.1:7481");
+    struct as_reader in = as_reader_of(nodes);
+    struct as_wire_node node, kept;
+    struct as_buf many;
+
+    (void)state;
+    memcpy(bytes, two_nodes().data, nodes.len);
+    for (size_t len = 0; len <= nodes.len; len++)
+        assert_int_equal(take_nodes(sub(nodes, len)),
+                         len == 0 || len == first || len == nodes.len ? AS_OK : AS_ERR_MALFORMED);
+    assert_int_equal(as_wire_node_take(&in, &node), AS_OK);
+    assert_true(node.id == 1);
+    assert_same_text(node.address, text_of("10.0.0.1:7481"));
+    assert_int_equal(as_wire_node_take(&in, &node), AS_OK);
+    assert_true(node.id == 0x1020);
+    assert_same_text(node.address, text_of("h:1"));
+    assert_true(as_reader_done(&in));
+    kept = node;
+
+    bytes[9] = 0;
+    assert_int_equal(take_nodes(nodes), AS_ERR_MALFORMED); /* a NUL in an address */
+    bytes[9] = '1';
+    bytes[0] = 0;
+    assert_int_equal(take_nodes(nodes), AS_ERR_MALFORMED); /* no id */
+
+    as_buf_init(&many, AS_FRAME_BYTES_MAX);
+    for (int i = 0; i < AS_NODES_MAX; i++)
+        as_wire_node_put(&many, &kept);
+    assert_int_equal(take_nodes(as_buf_bytes(&many)), AS_OK);
+    as_wire_node_put(&many, &kept);
+    assert_int_equal(take_nodes(as_buf_bytes(&many)), AS_ERR_MALFORMED);
+    as_buf_clear(&many);
+    kept.address.len = 0;
+    as_wire_node_put(&many, &kept);
+    assert_int_equal(take_nodes(as_buf_bytes(&many)), AS_ERR_MALFORMED);
+    as_buf_close(&many);
+}
+
 /* A frame of that type around any payload. */
 static as_err take_payload(enum as_wire_type type, struct as_bytes payload)
 {
@@ -571,7 +646,8 @@ static void the_header_has_one_form(void **state)
 
             if (value == before)
                 expected = AS_OK;
-            else if (at == 4 && (value == AS_WIRE_PONG || value == AS_WIRE_LEADER))
+            else if (at == 4 && (value == AS_WIRE_PONG || value == AS_WIRE_LEADER ||
+                                 value == AS_WIRE_FORWARD_REFUSED))
                 expected = AS_OK; /* these hold one number too */
             else if (at == 5)
                 expected = AS_ERR_VERSION;
@@ -730,6 +806,7 @@ int main(void)
         cmocka_unit_test(values_out_of_range_are_refused),
         cmocka_unit_test(a_gid_is_one),
         cmocka_unit_test(rows_are_whole),
+        cmocka_unit_test(nodes_are_whole),
         cmocka_unit_test(the_header_has_one_form),
         cmocka_unit_test(texts_have_their_limits),
         cmocka_unit_test(an_odd_sqlstate_is_left_out),

@@ -395,6 +395,14 @@ void node_forward_reply(struct node *node, uint64_t forward, struct as_bytes rep
               reply);
 }
 
+void node_forward_refuse(struct node *node, uint64_t forward)
+{
+    assert_true(forward > 0 && forward <= node->forward_count);
+    fake_post(node, node->forwards[forward - 1].from, true, node->forwards[forward - 1].client,
+              (struct as_bytes){NULL, 0});
+    node->letters[node->letter_count - 1].err = AS_ERR_BUSY;
+}
+
 /* Brings what a node has sent; what it held and what was lost with the link as well. */
 static inline void fake_deliver(struct node *node)
 {

@@ -294,6 +294,27 @@ static void test_never_twice(void **state)
     pair_close(&pair);
 }
 
+/* It was not carried out, so it is not "outcome unknown". */
+static void test_leader_has_no_room(void **state)
+{
+    struct client client;
+    struct reply reply;
+    struct pair pair;
+
+    (void)state;
+    pair_open(&pair, NULL);
+    pair.b.node.answer = FAKE_LATER;
+    client = client_open(&pair.a);
+    client_ask(&pair.a, &client, "POST", "/v1/transactions", BODY);
+    FAKE_WAIT(&pair.a, pair.b.node.waiting_count == 1);
+    node_forward_refuse(&pair.b.node, 1);
+    reply = client_reply(&pair.a, &client, false);
+    check_code(&reply, 503, "overloaded", "order-4711");
+    free(reply.body);
+    client_close(&client);
+    pair_close(&pair);
+}
+
 /* A leader of another version says so; it carries nothing out. */
 static void test_strange_request(void **state)
 {
@@ -603,6 +624,7 @@ int main(void)
         cmocka_unit_test(test_lost),
         cmocka_unit_test(test_no_leader),
         cmocka_unit_test(test_never_twice),
+        cmocka_unit_test(test_leader_has_no_room),
         cmocka_unit_test(test_strange_request),
         cmocka_unit_test(test_silent_leader),
         cmocka_unit_test(test_client_leaves),

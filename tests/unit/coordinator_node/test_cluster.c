@@ -27,6 +27,7 @@ struct as_env {
     bool born;              /* its log has been made */
     bool cut;               /* nothing gets in or out */
     uint32_t leaders_heard; /* LEADER frames to its agent */
+    uint32_t nodes_named;   /* in the last NODES frame to its agent */
     uint32_t commits_sent, executes_sent;
     uint32_t executes_lost; /* sent to the one that stands still */
     bool agent;             /* one is connected */
@@ -39,6 +40,7 @@ struct as_env {
     uint64_t forward;
     char answer[64];
     as_err answer_err;
+    int answers, answers_busy;
 };
 
 /* A connection between two nodes. */
@@ -132,6 +134,8 @@ static void env_dial(struct as_env *env, uint64_t connection, const char *addres
 /* The agent of a node: a connection that no other node has; and one that joins later, and falls silent. */
 #define AGENT 1
 #define STANDS_STILL 3
+#define FORWARDS_MAX 8192 /* as in cluster.c */
+#define FORWARDS_OF_ONE 4100
 
 static void agent_hears(struct as_env *env, struct as_bytes bytes);
 static void nobody_hears(struct as_env *env, struct as_bytes bytes);
@@ -191,6 +195,8 @@ static void env_forward_done(struct as_env *env, uint64_t client, as_err err, st
 {
     assert_int_equal(client, CLIENT);
     env->answer_err = err;
+    env->answers++;
+    env->answers_busy += err == AS_ERR_BUSY;
     snprintf(env->answer, sizeof(env->answer), "%.*s", (int)reply.len, (const char *)reply.data);
 }
 
@@ -246,6 +252,17 @@ static void says(struct as_env *env, uint64_t connection, const struct as_wire_m
     sayings[saying_count++].msg = *msg;
 }
 
+static uint32_t count_nodes(struct as_bytes nodes)
+{
+    struct as_reader in = as_reader_of(nodes);
+    struct as_wire_node node;
+    uint32_t count = 0;
+
+    for (; in.left > 0 && as_wire_node_take(&in, &node) == AS_OK; count++)
+        assert_memory_equal(node.address.data, "node-", 5);
+    return count;
+}
+
 static void agent_hears(struct as_env *env, struct as_bytes bytes)
 {
     struct as_wire_msg msg, answer;
@@ -254,6 +271,8 @@ static void agent_hears(struct as_env *env, struct as_bytes bytes)
     for (; bytes.len > 0; bytes.data += used, bytes.len -= used) {
         assert_int_equal(as_wire_take(bytes, &msg, &used), AS_OK);
         env->leaders_heard += msg.type == AS_WIRE_LEADER;
+        if (msg.type == AS_WIRE_NODES)
+            env->nodes_named = count_nodes(msg.nodes);
         env->commits_sent += msg.type == AS_WIRE_COMMIT;
         env->executes_sent += msg.type == AS_WIRE_EXECUTE;
         if (msg.type == AS_WIRE_PING)
@@ -528,6 +547,19 @@ static bool knows(struct as_env *env, const char *id)
     return !env->refused && env->state == AS_TXN_COMMITTED;
 }
 
+static void count_linked(void *ctx, const struct node_member_view *view)
+{
+    *(int *)ctx += view->linked;
+}
+
+static int linked(struct as_env *env)
+{
+    int count = 0;
+
+    node_members(env->node, count_linked, &count);
+    return count;
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -710,6 +742,40 @@ static void a_request_is_passed_on_to_the_leader(void **state)
     assert_int_equal(other->answer_err, AS_ERR_CLOSED); /* carried out or not, nobody knows */
 }
 
+/* Requests of two nodes, more together than one takes. */
+static void too_many_requests_passed_on_are_refused(void **state)
+{
+    struct as_env *first;
+    uint32_t count = 0;
+
+    (void)state;
+    three_nodes(0);
+    first = leader_after(AS_SECOND);
+    for (int i = 0; i < 3; i++) {
+        struct as_env *env = &world.nodes[i];
+
+        for (int n = 0; env != first && n < FORWARDS_OF_ONE; n++) {
+            assert_true(node_forward(env->node, CLIENT, text("please")));
+            settle();
+            count++;
+        }
+    }
+    assert_int_equal(count, 2 * FORWARDS_OF_ONE);
+    assert_int_equal(first->answers, 0);
+    for (int i = 0; i < 3; i++)
+        if (&world.nodes[i] != first)
+            assert_int_equal(world.nodes[i].answers, world.nodes[i].answers_busy);
+    assert_int_equal(world.nodes[0].answers + world.nodes[1].answers + world.nodes[2].answers,
+                     2 * FORWARDS_OF_ONE - FORWARDS_MAX);
+    node_forward_refuse(first->node, first->forward);
+    settle();
+    assert_int_equal(world.nodes[0].answers_busy + world.nodes[1].answers_busy +
+                         world.nodes[2].answers_busy,
+                     2 * FORWARDS_OF_ONE - FORWARDS_MAX + 1);
+    for (int i = 0; i < 3; i++) /* and nobody's link was cut */
+        assert_int_equal(linked(&world.nodes[i]), 3);
+}
+
 /* Its link is given up after five seconds only; the client need not wait for that. */
 static void a_request_passed_on_to_a_silent_leader_ends_with_the_next(void **state)
 {
@@ -771,6 +837,7 @@ static void a_node_joins_and_another_is_removed(void **state)
     three_nodes(0);
     first = leader_after(AS_SECOND);
     commit(first, "one");
+    assert_int_equal(first->nodes_named, 3);
     open_node(fourth, 0, 0);
     advance(AS_SECOND);
     assert_int_equal(node_member_change(first->node, RAFT_MEMBER_ADD, fourth->number, "node-4"),
@@ -779,11 +846,13 @@ static void a_node_joins_and_another_is_removed(void **state)
     assert_true(knows(fourth, "one"));
     node_info(fourth->node, &info);
     assert_int_equal(info.leader, first->number);
+    assert_int_equal(first->nodes_named, 4);
     gone = follower();
     assert_int_equal(node_member_change(first->node, RAFT_MEMBER_REMOVE, gone->number, NULL),
                      RAFT_REFUSED_NONE);
     advance(2 * AS_SECOND);
     commit(first, "two");
+    assert_int_equal(first->nodes_named, 3);
     assert_ptr_equal(leader(), first); /* the removed one disturbs nobody */
     kill_node(gone);
     kill_node(first);
@@ -881,6 +950,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_request_is_passed_on_to_the_leader, setup, teardown),
         cmocka_unit_test_setup_teardown(a_request_passed_on_to_a_silent_leader_ends_with_the_next,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(too_many_requests_passed_on_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(who_does_not_answer_the_new_leader_comes_last, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(who_does_not_answer_a_ping_comes_last, setup, teardown),

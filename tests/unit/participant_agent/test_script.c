@@ -250,25 +250,34 @@ static struct as_wire_branch branch_of(const struct golden *golden)
     return (struct as_wire_branch){(uint16_t)golden_number(golden, "slot", 0), number, {term, seq}};
 }
 
+/* nodes CONNECTION [ID:NODE]...: node 2 is at "node2:1". */
+static struct as_bytes nodes_of(const struct golden *golden, struct as_buf *buf)
+{
+    for (int i = 2; i < golden->count; i++) {
+        unsigned id, at;
+        char address[32];
+
+        if (sscanf(golden->words[i], "%u:%u", &id, &at) != 2)
+            fail_msg("%s:%d: not ID:NODE", golden->file, golden->line);
+        snprintf(address, sizeof address, "node%u:1", at);
+        as_wire_node_put(buf, &(struct as_wire_node){id, fake_text(address)});
+    }
+    return as_buf_bytes(buf);
+}
+
 static void message(struct script *script, const char *word)
 {
     static const struct {
         const char *word;
         enum as_wire_type type;
     } types[] = {
-        {"welcome", AS_WIRE_WELCOME},
-        {"leader", AS_WIRE_LEADER},
-        {"refuse", AS_WIRE_REFUSE},
-        {"ping", AS_WIRE_PING},
-        {"rotate", AS_WIRE_ROTATE},
-        {"execute", AS_WIRE_EXECUTE},
-        {"commit", AS_WIRE_COMMIT},
-        {"abort", AS_WIRE_ABORT},
-        {"read_finish", AS_WIRE_READ_FINISH},
-        {"pending", AS_WIRE_ANSWER},
-        {"unknown", AS_WIRE_ANSWER},
-        {"hello", AS_WIRE_HELLO},
-        {"list", AS_WIRE_LIST},
+        {"welcome", AS_WIRE_WELCOME}, {"leader", AS_WIRE_LEADER},
+        {"nodes", AS_WIRE_NODES},     {"refuse", AS_WIRE_REFUSE},
+        {"ping", AS_WIRE_PING},       {"rotate", AS_WIRE_ROTATE},
+        {"execute", AS_WIRE_EXECUTE}, {"commit", AS_WIRE_COMMIT},
+        {"abort", AS_WIRE_ABORT},     {"read_finish", AS_WIRE_READ_FINISH},
+        {"pending", AS_WIRE_ANSWER},  {"unknown", AS_WIRE_ANSWER},
+        {"hello", AS_WIRE_HELLO},     {"list", AS_WIRE_LIST},
         {"resolve", AS_WIRE_RESOLVE},
     };
     struct golden *golden = script->golden;
@@ -278,14 +287,20 @@ static void message(struct script *script, const char *word)
     const char *gid = golden_word(golden, "gid");
     struct as_bytes id_bytes = fake_text(id ? id : "order-1");
     struct as_wire_msg msg = {0};
+    struct as_buf nodes;
 
     for (size_t i = 0; i < AS_COUNT_OF(types); i++) {
         if (strcmp(types[i].word, word) == 0)
             msg.type = types[i].type;
     }
+    as_buf_init(&nodes, 10000);
     switch (msg.type) {
+    case AS_WIRE_NODES:
+        msg.nodes = nodes_of(golden, &nodes);
+        break;
     case AS_WIRE_WELCOME:
-        msg.welcome = (struct as_wire_welcome){1, golden_number(golden, "incarnation", INCARNATION),
+        msg.welcome = (struct as_wire_welcome){golden_number(golden, "node", 1),
+                                               golden_number(golden, "incarnation", INCARNATION),
                                                fake_text(cluster ? cluster : "demo")};
         break;
     case AS_WIRE_LEADER:
@@ -334,6 +349,7 @@ static void message(struct script *script, const char *word)
         fail_msg("%s:%d: no such command: %s", golden->file, golden->line, word);
     }
     fake_feed(&script->env, script->agent, connection, &msg);
+    as_buf_close(&nodes);
 }
 
 static void done(struct script *script)
@@ -444,6 +460,12 @@ static void test_session(void **state)
     run("session");
 }
 
+static void test_nodes(void **state)
+{
+    (void)state;
+    run("nodes");
+}
+
 static void test_branch(void **state)
 {
     (void)state;
@@ -471,9 +493,9 @@ static void test_ask(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_session),   cmocka_unit_test(test_branch),
-        cmocka_unit_test(test_admission), cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_ask),
+        cmocka_unit_test(test_session), cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_branch),  cmocka_unit_test(test_admission),
+        cmocka_unit_test(test_scan),    cmocka_unit_test(test_ask),
     };
 
     fake_work(false);
