@@ -363,8 +363,10 @@ void node_resolve(struct node *node, uint64_t client, const struct as_resolve *r
     struct as_reply reply = {.refused = true, .id = resolve->gid.id};
     bool foreign = strcmp(resolve->gid.cluster, node->report.cluster) != 0;
 
-    if (foreign || node->disk_full) {
-        reply.refusal = foreign ? AS_REFUSAL_FOREIGN_GID : AS_REFUSAL_DISK_FULL;
+    if (foreign || node->draining || node->failed || node->disk_full) {
+        reply.refusal = foreign                          ? AS_REFUSAL_FOREIGN_GID
+                        : node->draining || node->failed ? AS_REFUSAL_SHUTTING_DOWN
+                                                         : AS_REFUSAL_DISK_FULL;
         node->ops->client_reply(node->env, client, &reply);
         return;
     }

@@ -862,6 +862,9 @@ static void an_operator_finishes_what_nobody_can_answer_for(void **state)
     assert_int_equal(world.refusal, AS_REFUSAL_PARTICIPANT_DOWN);
     node = crash_and_start(node);
     assert_false(world.fatal);
+    (void)node_drain(node);
+    resolve(node, other, true);
+    assert_int_equal(world.refusal, AS_REFUSAL_SHUTTING_DOWN);
     node_free(node);
 }
 

@@ -1,7 +1,7 @@
 /*
- * Out of memory at every allocation in turn: whatever fails, each EXECUTE is answered by a vote and
- * each COMMIT by an acknowledgement, or the session is ended (R2); never by silence on a session
- * that goes on.
+ * Out of memory at every allocation in turn: whatever fails, each EXECUTE is answered by a vote, each
+ * COMMIT by an acknowledgement, LIST and RESOLVE by theirs, or the session is ended (R2); never by
+ * silence on a session that goes on.
  */
 #include "fake.h"
 
@@ -17,6 +17,7 @@ struct stage {
         enum as_vote vote;
         enum as_ack ack;
     } seen[BRANCHES + STRANGERS];
+    uint32_t listed, resolved; /* answers */
     struct as_pg_op ops[2 * (BRANCHES + STRANGERS)];
     uint32_t op_count;
 };
@@ -46,6 +47,8 @@ static void on_sent(void *test, uint64_t connection, const struct as_wire_msg *m
     assert_true(stage->open && connection == stage->connection);
     if (msg->type == AS_WIRE_VOTE)
         stage->seen[msg->vote.branch.attempt.seq - 1].vote = msg->vote.vote;
+    stage->listed += msg->type == AS_WIRE_LISTED;
+    stage->resolved += msg->type == AS_WIRE_RESOLVED;
     if (msg->type == AS_WIRE_ACK)
         stage->seen[msg->ack.branch.attempt.seq - 1].ack = msg->ack.ack;
 }
@@ -71,9 +74,13 @@ static void on_traced(void *test, const struct as_trace *trace)
     (void)trace;
 }
 
+#define STRANGE_GID "assent/demo/00000000000000aa/7.1/1/a"
+
 /* Everything that was asked of PostgreSQL succeeds. */
 static void complete(struct stage *stage)
 {
+    static const struct as_pg_prepared row = {STRANGE_GID, "agent", 77, 5000};
+
     while (stage->op_count > 0) {
         struct as_pg_op op = stage->ops[--stage->op_count];
         struct as_pg_done done = {.id = op.id,
@@ -86,6 +93,8 @@ static void complete(struct stage *stage)
                                   .connection = 5,
                                   .listed = true,
                                   .listed_xid32 = 77,
+                                  .rows = &row,
+                                  .row_count = op.kind == AS_PG_LIST,
                                   .results = {results, stage->op_count % 8 ? 8 : sizeof results}};
 
         agent_on_pg_done(stage->agent, &done);
@@ -107,6 +116,23 @@ static void say(struct stage *stage, enum as_wire_type type, uint64_t seq)
         msg.decision = (struct as_wire_decision){.branch = branch, .xid = 77, .id = fake_text("a")};
     if (stage->open)
         fake_feed(&stage->env, stage->agent, stage->connection, &msg);
+}
+
+static void ask(struct stage *stage)
+{
+    struct as_wire_msg list = {.type = AS_WIRE_LIST, .list = {.ticket = 1}};
+    struct as_wire_msg resolve = {
+        .type = AS_WIRE_RESOLVE,
+        .resolve = {.ticket = 2, .commit = true, .xid = 77, .gid = fake_text(STRANGE_GID)}};
+
+    if (stage->open)
+        fake_feed(&stage->env, stage->agent, stage->connection, &list);
+    complete(stage);
+    if (stage->open)
+        fake_feed(&stage->env, stage->agent, stage->connection, &resolve);
+    complete(stage);
+    if (stage->open)
+        assert_true(stage->listed == 1 && stage->resolved == 1);
 }
 
 static void play(struct stage *stage)
@@ -134,6 +160,7 @@ static void play(struct stage *stage)
         if (seq > BRANCHES || stage->seen[seq - 1].vote == AS_VOTE_YES)
             assert_true(stage->seen[seq - 1].ack);
     }
+    ask(stage);
 }
 
 static void body(void *ctx)
