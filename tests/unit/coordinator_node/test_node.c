@@ -54,6 +54,7 @@ static struct {
     as_time now;
     as_time timer_at;
     bool fatal;
+    uint64_t snapshot_written; /* the last one's index */
     struct as_buf scratch;
 } world;
 
@@ -264,7 +265,8 @@ static void env_reply(struct as_env *env, uint64_t client, const struct as_reply
 static void env_trace(struct as_env *env, const struct as_trace *trace)
 {
     (void)env;
-    (void)trace;
+    if (trace->kind == AS_TRACE_SNAPSHOT_WRITTEN)
+        world.snapshot_written = trace->number;
 }
 
 static void env_fatal(struct as_env *env, const char *why)
@@ -289,21 +291,27 @@ static const struct as_env_ops env_ops = {
 
 /* --- Driving it --- */
 
-/* Ends the oldest disk operation under way. */
-static void disk_done(struct node *node)
+static void op_done(struct node *node, int at)
 {
-    struct as_disk_op op = world.ops[0];
+    struct as_disk_op op = world.ops[at];
     as_err err = world.disk_err;
 
-    assert_true(world.op_count > 0);
+    assert_true(at < world.op_count);
     if (world.disk_full && op.kind == AS_DISK_CREATE)
         err = AS_ERR_NOSPACE;
     if (!err)
         err = carry_out(&op);
     world.op_count--;
-    memmove(world.ops, world.ops + 1, (size_t)world.op_count * sizeof(world.ops[0]));
+    memmove(world.ops + at, world.ops + at + 1,
+            (size_t)(world.op_count - at) * sizeof(world.ops[0]));
     node_on_disk_done(node, op.ticket, err);
     node_turn_end(node);
+}
+
+/* Ends the oldest disk operation under way. */
+static void disk_done(struct node *node)
+{
+    op_done(node, 0);
 }
 
 static void disk_settle(struct node *node)
@@ -706,6 +714,69 @@ static void snapshots_shorten_the_log(void **state)
     node_free(node);
 }
 
+static int rename_under_way(void)
+{
+    int at = 0;
+
+    while (at < world.op_count && world.ops[at].kind != AS_DISK_RENAME)
+        at++;
+    return at < world.op_count ? at : -1;
+}
+
+static void disk_settle_but_renames(struct node *node)
+{
+    for (int at = 0; at < world.op_count;) {
+        if (world.ops[at].kind == AS_DISK_RENAME) {
+            at++;
+        } else {
+            op_done(node, at);
+            at = 0;
+        }
+    }
+}
+
+/* The log is at the last steps of one when the next is due, and refuses that. Raft must hear of the first one all the
+ * same, or it goes on to send an older one, which is gone. */
+static void a_snapshot_done_while_the_next_is_asked_for_is_told(void **state)
+{
+    struct node_config config = config_of();
+    struct log_report report;
+    struct node_info info;
+    struct node *node;
+
+    (void)state;
+    config.log.segment_bytes = 64 << 10;
+    config.snapshot_bytes = 32 << 10;
+    assert_int_equal(node_open(&node, &config, &disk, NULL, &env_ops, &report), AS_OK);
+    node_start(node);
+    disk_settle(node);
+    agent_joins(node, AGENT_A, "bank_a");
+    agent_joins(node, AGENT_B, "bank_b");
+    for (int i = 0, after = 0; after < 3; i++) {
+        char id[32];
+
+        snprintf(id, sizeof(id), "s-%d", i);
+        world.frame_count = 0;
+        submit(node, id);
+        answer_all(node, AS_WIRE_EXECUTE);
+        disk_settle_but_renames(node);
+        answer_all(node, AS_WIRE_COMMIT);
+        disk_settle_but_renames(node);
+        assert_in_range(i, 0, 2000);
+        if (rename_under_way() >= 0) {
+            world.now += AS_SECOND; /* it is asked for again after a while, with more applied */
+            after++;
+        }
+    }
+    node_info(node, &info);
+    assert_int_equal(info.snapshot_index, 0);
+    disk_settle(node);
+    assert_true(world.snapshot_written > 0);
+    node_info(node, &info);
+    assert_int_equal(info.snapshot_index, world.snapshot_written);
+    node_free(node);
+}
+
 /* One transfer with everything that follows; false: it was refused. */
 static bool transfer(struct node *node, int number)
 {
@@ -883,6 +954,7 @@ int main(void)
         TEST(a_silent_session_is_pinged_then_closed),
         TEST(draining_takes_no_new_work),
         TEST(snapshots_shorten_the_log),
+        TEST(a_snapshot_done_while_the_next_is_asked_for_is_told),
         TEST(a_full_disk_refuses_new_work),
         TEST(an_operator_finishes_what_nobody_can_answer_for),
     };
