@@ -205,6 +205,7 @@ struct part {
     size_t options_at;
     char *options;
     char sync_value[32]; /* synchronous_commit of our sessions; empty: not known yet */
+    bool notices; /* its server processes can notice that we are gone: PostgreSQL 14, on Linux */
 
     enum part_state state;
     struct alarm timer; /* the next try while DOWN, or the next growth while UP */

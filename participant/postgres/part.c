@@ -22,6 +22,13 @@
     "-c default_transaction_isolation=read\\ committed -c default_transaction_read_only=off " \
     "-c default_transaction_deferrable=off"
 
+/*
+ * A server process that waits for a lock does not notice by itself that its agent was killed: it goes on when it has
+ * the lock, and prepares what nobody waits for any more (R6), which holds the lock until the scan has found it. The
+ * operator's own options may say otherwise.
+ */
+#define NOTICE_OPTION "-c client_connection_check_interval=500ms "
+
 static const char *const defaults[][2] = {
     {"connect_timeout", "5"},     {"keepalives", "1"},       {"keepalives_idle", "10"},
     {"keepalives_interval", "5"}, {"keepalives_count", "3"}, {"tcp_user_timeout", "20000"},
@@ -51,16 +58,16 @@ static as_err add_param(struct part *part, size_t *count, const char *keyword, c
     return AS_OK;
 }
 
-/* Writes the `options` parameter: the operator's own, then ours, which win. */
+/* Writes the `options` parameter: the operator's own, then those of ours that win. */
 static as_err set_options(struct part *part)
 {
     char **value = &part->values[part->options_at];
-    size_t size = strlen(part->options) + sizeof OPTIONS + 64;
+    size_t size = strlen(part->options) + sizeof NOTICE_OPTION + sizeof OPTIONS + 64;
     char *text = as_alloc(size);
 
     if (!text)
         return AS_ERR_NOMEM;
-    snprintf(text, size, "%s " OPTIONS "%s%s", part->options,
+    snprintf(text, size, "%s%s " OPTIONS "%s%s", part->notices ? NOTICE_OPTION : "", part->options,
              part->sync_value[0] ? " -c synchronous_commit=" : "", part->sync_value);
     as_free(*value);
     *value = text;

@@ -27,7 +27,8 @@ enum fact {
     FACT_IDENTITY_THERE,
     FACT_MARKER_THERE,
     FACT_NOT_OURS,
-    FACT_COUNT = FACT_NOT_OURS + 2, /* the last one is of no interest */
+    FACT_NOTICES,
+    FACT_COUNT = FACT_NOTICES + 2, /* the last one is of no interest */
 };
 
 bool identity_read(const char *text, struct as_identity *ret_identity)
@@ -162,6 +163,7 @@ static void read_facts(struct conn *conn, const PGresult *result)
         return;
     }
     read_warnings(part, result);
+    part->notices = is(result, FACT_NOTICES, "t");
     conn->step =
         !is(result, FACT_IDENTITY_THERE, "t") || (marker && !is(result, FACT_MARKER_THERE, "t"))
             ? STEP_INSTALL

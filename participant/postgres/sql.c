@@ -158,6 +158,8 @@ const char sql_facts[] =
                   "current_user "
                   "AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = "
                   "current_user)), "
+                  "pg_catalog.current_setting('server_version_num')::int >= 140000 "
+                  "AND pg_catalog.version() LIKE '%linux%', "
                   "pg_catalog.set_config('synchronous_commit', CASE "
                   "pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN "
                   "'remote_apply' ELSE 'on' END, false)";

@@ -12,12 +12,7 @@
 #define TRANSFERS_AFTER 20 /* that must commit after a kill before the next */
 #define SILENT_MS 5000
 #define LEADERLESS_MS_MAX 4000 /* before a silent agent's session is given up */
-/*
- * A server process whose agent was killed goes on with what it was sent, as soon as it gets its
- * locks: it prepares late (R6), the scan finds and aborts that after some 4 s, and only this lets the
- * next one go on. After many kills such a chain has been seen to outlast 10 s.
- */
-#define PREPARED_GONE_MS 40000
+#define PREPARED_GONE_MS 10000
 
 static struct sandbox sandbox;
 

@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 #define TRANSFERS 20 /* that must commit before, during and after each change */
-#define PREPARED_GONE_MS 40000
+#define PREPARED_GONE_MS 10000
 #define NEW_ID 4
 #define NEXT_ID 5
 

@@ -289,6 +289,49 @@ static void test_close_under_way(void **state)
     assert_string_equal(sql("SELECT count(*) FROM pg_prepared_xacts"), "0");
 }
 
+#define LOCK_WAITERS "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+static bool lock_waiters_become(const char *count)
+{
+    time_t until = time(NULL) + DEADLINE_S;
+
+    while (strcmp(sql(LOCK_WAITERS), count) != 0) {
+        if (time(NULL) > until)
+            return false;
+        usleep(10000);
+    }
+    return true;
+}
+
+/* kill -9 of an agent whose branch waits for a lock: it is not left behind to prepare later (R6). */
+static void test_killed(void **state)
+{
+    PGconn *locker = server_connect();
+    bool waits, ends;
+    pid_t child;
+
+    (void)state;
+    PQclear(PQexec(locker, "BEGIN; UPDATE accounts SET balance = 1 WHERE id = 1"));
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        room_open(1, AS_PROOF_XACT_STATUS);
+        start_branch(AS_PG_PREPARE, AS_ISOLATION_READ_COMMITTED, 0,
+                     TEXTS("UPDATE accounts SET balance = 2 WHERE id = 1"));
+        for (;;)
+            turn();
+    }
+    waits = lock_waiters_become("1");
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_true(waits);
+    ends = lock_waiters_become("0");
+    PQfinish(locker);
+    assert_true(ends);
+    assert_string_equal(sql("SELECT count(*) FROM pg_prepared_xacts"), "0");
+}
+
 static void test_queue_is_bounded(void **state)
 {
     struct as_pg_op op = {.kind = AS_PG_READ, .gid = ""};
@@ -347,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_identity_changes_under_way),
         cmocka_unit_test(test_storage_rolled_back),
         cmocka_unit_test(test_close_under_way),
+        cmocka_unit_test(test_killed),
         cmocka_unit_test(test_queue_is_bounded),
         cmocka_unit_test(test_restart),
         cmocka_unit_test(test_disabled),
