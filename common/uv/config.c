@@ -30,6 +30,7 @@ struct reading {
     unsigned line;
     char section[SECTION_BYTES_MAX]; /* "" before the first */
     const char *pattern;             /* the table's name for it: "node", "participant." */
+    bool passed_over;                /* the section is not known, which is lenient's right */
     struct given *given;
     size_t given_count, given_cap;
 };
@@ -150,6 +151,7 @@ static as_err open_section(struct reading *in, char *text)
         if (!section_matches(schema->keys[i].section, text))
             continue;
         in->pattern = schema->keys[i].section;
+        in->passed_over = false;
         memset(in->section, 0, sizeof(in->section));
         memcpy(in->section, text, strlen(text));
         err = find_target(in, &target);
@@ -157,6 +159,9 @@ static as_err open_section(struct reading *in, char *text)
             return err;
         return find_given(in, text, NULL) ? AS_OK : add_given(in, NULL);
     }
+    in->passed_over = schema->lenient;
+    if (schema->lenient)
+        return AS_OK;
     return fail(in, "there is no section [%s]; known are: %s", text, allowed(schema, NULL, names));
 }
 
@@ -280,6 +285,8 @@ static as_err read_pair(struct reading *in, char *text)
             break;
         }
     }
+    if (in->passed_over)
+        return AS_OK;
     if (!in->pattern)
         return fail(in, "%s stands before any [section]", name);
     for (size_t i = 0; i < in->schema->key_count; i++) {
@@ -288,6 +295,8 @@ static as_err read_pair(struct reading *in, char *text)
         if (strcmp(key->section, in->pattern) == 0 && strcmp(key->key, name) == 0)
             return set_key(in, key, trim(value));
     }
+    if (in->schema->lenient)
+        return AS_OK;
     return fail(in, "[%s] has no key %s; known are: %s", in->section, name,
                 allowed(in->schema, in->pattern, names));
 }

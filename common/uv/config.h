@@ -40,6 +40,8 @@ struct config_schema {
     void *target; /* of plain sections; holds the defaults */
     void *(*target_of)(void *ctx, const char *section, const char *name, char ret_error[256]);
     void *ctx;
+    bool lenient; /* what the table does not know is passed over: for a reader of a few keys of a
+                     file that its owner has checked */
 };
 
 /* NOTFOUND: no such file. INVALID: what ret_error says. IO, NOMEM. The targets may be half filled

@@ -73,7 +73,8 @@ static void *target_of(void *ctx, const char *section, const char *name, char re
 
 static as_err read_bytes(const void *data, size_t len, struct all *ret, char error[512])
 {
-    const struct config_schema schema = {keys, AS_COUNT_OF(keys), &ret->plain, target_of, ret};
+    const struct config_schema schema = {keys, AS_COUNT_OF(keys), &ret->plain, target_of, ret,
+                                         false};
     char path[] = "/tmp/assent-config-XXXXXX";
     int fd = mkstemp(path);
     as_err err;
@@ -212,10 +213,37 @@ static void mistakes_are_named(void **state)
     assert_string_equal(error, ":2: this line has a zero byte in it");
 }
 
+/* Of a file that another reader has checked, a few keys are read. */
+static void a_lenient_reader_passes_over_what_it_does_not_know(void **state)
+{
+    static const char text[] = "[stranger]\nname = no\nlisten = no\n"
+                               "[node]\nname = demo\nnew = 1\n"
+                               "[participant.a]\nnew = 1\ndsn = x\n"
+                               "[stranger]\ndsn = no\n";
+    struct all all = {0};
+    struct config_schema schema = {keys, AS_COUNT_OF(keys), &all.plain, target_of, &all, true};
+    char path[] = "/tmp/assent-test-XXXXXX", error[512];
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
+    close(fd);
+    assert_int_equal(config_read(path, &schema, error), AS_OK);
+    assert_string_equal(all.plain.name, "demo");
+    assert_string_equal(all.participants[0].dsn, "x");
+    assert_string_equal(all.plain.listen, "");
+    schema.lenient = false;
+    all.participant_count = 0;
+    assert_int_equal(config_read(path, &schema, error), AS_ERR_INVALID);
+    unlink(path);
+}
+
 static void files_that_cannot_be_read(void **state)
 {
     struct all all = {0};
-    const struct config_schema schema = {keys, AS_COUNT_OF(keys), &all.plain, target_of, &all};
+    const struct config_schema schema = {keys, AS_COUNT_OF(keys), &all.plain, target_of, &all,
+                                         false};
     char error[512];
 
     (void)state;
@@ -249,6 +277,7 @@ int main(void)
         cmocka_unit_test(values_are_read),
         cmocka_unit_test(long_values_and_names_stay_whole),
         cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(a_lenient_reader_passes_over_what_it_does_not_know),
         cmocka_unit_test(files_that_cannot_be_read),
         cmocka_unit_test(each_allocation_may_fail),
     };
