@@ -41,6 +41,7 @@ static const struct entry entries[] = {
     {"cluster", "add", cmd_cluster_add, "take in a node that was started with --join"},
     {"cluster", "remove", cmd_cluster_remove, "remove a node for good"},
     {"cluster", "transfer", cmd_cluster_transfer, "hand leadership to another node"},
+    {"top", NULL, cmd_top, "a cluster live: throughput, latencies, nodes, participants"},
     {"doctor", NULL, cmd_doctor, "check an installation, and say what to do"},
     {"log", "verify", cmd_log_verify, "check a decision log's files"},
     {"log", "dump", cmd_log_dump, "print a decision log's records"},
