@@ -314,10 +314,14 @@ static void who_and_why_are_in_the_log_of_every_node(void **state)
                                "--api",
                                sandbox.nodes[2].api,
                                NULL};
+    const char *const no_reason[] = {"participant", "resolve", "bank_a", gid,
+                                     "--decision",  "abort",   NULL};
     char *out;
 
     (void)state;
     prepare_by_hand(gid, 10);
+    assert_int_equal(run_assent(no_reason, &out), 2);
+    free(out);
     assert_int_equal(run_assent(show, &out), 0);
     assert_non_null(strstr(out, "other_incarnation"));
     assert_non_null(strstr(out, gid));
