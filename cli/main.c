@@ -43,6 +43,7 @@ static const struct entry entries[] = {
     {"cluster", "transfer", cmd_cluster_transfer, "hand leadership to another node"},
     {"top", NULL, cmd_top, "a cluster live: throughput, latencies, nodes, participants"},
     {"doctor", NULL, cmd_doctor, "check an installation, and say what to do"},
+    {"certs", NULL, cmd_certs, "make keys and certificates for nodes, agents and operators"},
     {"log", "verify", cmd_log_verify, "check a decision log's files"},
     {"log", "dump", cmd_log_dump, "print a decision log's records"},
 };

@@ -48,8 +48,9 @@ bool options_parse(const struct command *command, int argc, char **argv, const c
                    size_t *ret_count, int *ret_exit);
 
 /* --api, else $ASSENT_API, else the usual address of a coordinator. A list of nodes with commas. */
-#define OPTIONS_API_HELP \
-    "of a node, or of several with commas ($ASSENT_API, else http://127.0.0.1:7480)"
+#define OPTIONS_API_HELP                                                                           \
+    "of a node, or of several with commas ($ASSENT_API, else http://127.0.0.1:7480); for https:\n" \
+    "                       $ASSENT_CA, and $ASSENT_CERTIFICATE with $ASSENT_KEY to show one"
 const char *options_api(const char *given);
 
 #endif

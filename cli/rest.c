@@ -23,6 +23,15 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
     return body->err ? 0 : size * count;
 }
 
+/* A file that the environment names. */
+static void file_set(CURL *curl, CURLoption option, const char *name)
+{
+    const char *path = getenv(name);
+
+    if (path && *path)
+        curl_easy_setopt(curl, option, path);
+}
+
 static void request_prepare(CURL *curl, const struct rest_request *request, const char *url,
                             struct as_buf *answer, char *error, struct curl_slist *headers)
 {
@@ -41,6 +50,9 @@ static void request_prepare(CURL *curl, const struct rest_request *request, cons
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(request->body));
     }
+    file_set(curl, CURLOPT_CAINFO, REST_CA);
+    file_set(curl, CURLOPT_SSLCERT, REST_CERTIFICATE);
+    file_set(curl, CURLOPT_SSLKEY, REST_KEY);
     if (request->method)
         curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
 }
@@ -87,7 +99,9 @@ static enum asked ask_one(const struct rest_request *request, const char *api,
     if (code == CURLE_OK)
         return ASKED_ANSWERED;
     return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
-                   code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL
+                   code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL ||
+                   code == CURLE_SSL_CONNECT_ERROR || code == CURLE_PEER_FAILED_VERIFICATION ||
+                   code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CERTPROBLEM
                ? ASKED_NOT_SENT
                : ASKED_LOST;
 }

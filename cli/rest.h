@@ -9,6 +9,12 @@
 
 #include "cli/cli.h"
 
+/* Environment: with https:// the authority of the nodes' certificates (default: the system's), and a certificate to
+ * show, with its key. */
+#define REST_CA "ASSENT_CA"
+#define REST_CERTIFICATE "ASSENT_CERTIFICATE"
+#define REST_KEY "ASSENT_KEY"
+
 struct rest_reply {
     long status;
     char *body;  /* NUL-terminated */

@@ -162,6 +162,8 @@ static bool start_steps(struct sandbox *sandbox)
             return false;
     }
     if (!sandbox->options.databases_only) {
+        if (!sandbox_tls_make(sandbox))
+            return false;
         progress(sandbox, "starting %zu coordinator node%s and %zu agents", sandbox->node_count,
                  sandbox->node_count > 1 ? "s" : "",
                  sandbox->options.no_agents ? 0 : sandbox->count);
@@ -393,6 +395,12 @@ cJSON *sandbox_json(const struct sandbox *sandbox)
     }
     (void)text_format(text, sizeof(text), "%016llx", (unsigned long long)sandbox->incarnation);
     cJSON_AddStringToObject(all, "incarnation", text);
+    if (sandbox->options.tls) {
+        char tls[256];
+
+        (void)text_format(tls, sizeof(tls), "%s/etc/tls", sandbox->dir);
+        cJSON_AddStringToObject(all, "tls", tls);
+    }
     for (size_t i = 0; i < sandbox->count; i++) {
         const struct database *database = &sandbox->databases[i];
 

@@ -18,6 +18,7 @@
 #include "cli/options.h"
 #include "cli/process.h"
 
+#define SANDBOX_CLUSTER "sandbox"
 #define SANDBOX_DATABASES_MAX 26 /* bank_a to bank_z */
 #define SANDBOX_NODES_MAX 9      /* as many as a cluster may have */
 #define SANDBOX_DIR_LEN_MAX 80   /* a unix socket's path has 107 bytes at most */
@@ -30,6 +31,7 @@ struct sandbox_options {
     bool keep;
     bool null;                   /* no databases: agents that answer at once */
     bool databases_only;         /* no coordinator and no agents */
+    bool tls;                    /* links and API; certificates in DIR/etc/tls */
     bool no_agents;              /* each node serves the databases itself */
     bool quiet;                  /* says nothing while it starts */
     uint64_t accounts;           /* in each database, numbered from 1 */
@@ -116,6 +118,14 @@ bool sandbox_pick_ports(struct sandbox *sandbox);
 /* DIR/etc/<name>.ini, all at once. */
 bool sandbox_write_file(struct sandbox *sandbox, const char *path, const char *text);
 bool sandbox_write_configs(struct sandbox *sandbox);
+/* --- sandbox_tls.c --- */
+/* Makes the certificates, and has this process's own requests use the operator's. */
+bool sandbox_tls_make(struct sandbox *sandbox);
+/* That of one more node. */
+bool sandbox_tls_node(struct sandbox *sandbox, const struct node *node);
+/* The [tls] section of node-1, agent-bank_a ...; "" without TLS. */
+void sandbox_tls_section(const struct sandbox *sandbox, const char *name, char *ret_text,
+                         size_t size);
 void sandbox_process_name(struct sandbox *sandbox, struct process *process, const char *kind,
                           const char *name);
 

@@ -17,8 +17,6 @@
 
 #include "cli/sandbox.h"
 
-#define CLUSTER "sandbox"
-
 bool sandbox_fail(struct sandbox *sandbox, const char *format, ...)
 {
     va_list args;
@@ -287,7 +285,8 @@ static bool node_pick_ports(struct sandbox *sandbox, struct node *node)
     while (node->agents_port && node->agents_port == node->api_port);
     if (!node->api_port || !node->agents_port)
         return sandbox_fail(sandbox, "no free TCP port on 127.0.0.1");
-    return text_format(node->api, sizeof(node->api), "http://127.0.0.1:%u", node->api_port);
+    return text_format(node->api, sizeof(node->api), "%s://127.0.0.1:%u",
+                       sandbox->options.tls ? "https" : "http", node->api_port);
 }
 
 bool sandbox_pick_ports(struct sandbox *sandbox)
@@ -343,18 +342,19 @@ static void participant_text(const struct sandbox *sandbox, const struct databas
 
 static bool agent_config_write(struct sandbox *sandbox, const struct database *database)
 {
-    char path[256], text[2048], participant[512], addresses[512];
+    char path[256], text[4096], participant[512], addresses[512], tls[1024];
 
     addresses_text(sandbox, false, addresses, sizeof(addresses));
     participant_text(sandbox, database, participant, sizeof(participant));
+    sandbox_tls_section(sandbox, database->agent.name, tls, sizeof(tls));
     (void)text_format(path, sizeof(path), "%s/etc/%s.ini", sandbox->dir, database->agent.name);
     (void)text_format(text, sizeof(text),
                       "[agent]\n"
-                      "cluster = " CLUSTER "\n"
+                      "cluster = " SANDBOX_CLUSTER "\n"
                       "name = %s\n"
                       "coordinators = %s\n"
-                      "\n%s",
-                      database->agent.name, addresses, participant);
+                      "\n%s%s",
+                      database->agent.name, addresses, tls, participant);
     return sandbox_write_file(sandbox, path, text);
 }
 
@@ -374,14 +374,16 @@ static bool node_config_text(struct sandbox *sandbox, const struct node *node, c
                              size_t size)
 {
     static const char *const sections[] = {"node", "api", "agents", "log", "limits", "cluster"};
-    char usual[AS_COUNT_OF(sections)][512] = {""}, addresses[400];
+    char usual[AS_COUNT_OF(sections)][512] = {""}, addresses[400], tls[1024];
     const struct option_list *settings = &sandbox->options.settings;
     size_t len = 0, section_len = 0;
 
     addresses_text(sandbox, true, addresses, sizeof(addresses));
-    (void)text_format(usual[0], sizeof(usual[0]), "id=%llu\ncluster=" CLUSTER "\ndata_dir=%s\n",
+    (void)text_format(usual[0], sizeof(usual[0]),
+                      "id=%llu\ncluster=" SANDBOX_CLUSTER "\ndata_dir=%s\n",
                       (unsigned long long)node->id, node->dir);
-    (void)text_format(usual[1], sizeof(usual[1]), "listen=127.0.0.1:%u\n", node->api_port);
+    (void)text_format(usual[1], sizeof(usual[1]), "listen=127.0.0.1:%u\n%s", node->api_port,
+                      sandbox->options.tls ? "tls=yes\n" : "");
     (void)text_format(usual[2], sizeof(usual[2]), "listen=127.0.0.1:%u\n", node->agents_port);
     (void)text_format(usual[3], sizeof(usual[3]), "segment_kib=16384\n");
     (void)text_format(usual[5], sizeof(usual[5]), "nodes=%s\nincarnation=%016llx\n", addresses,
@@ -406,7 +408,9 @@ static bool node_config_text(struct sandbox *sandbox, const struct node *node, c
         if (len >= size)
             return sandbox_fail(sandbox, "--set: too many settings");
     }
-    for (size_t i = 0; i < sandbox->count && sandbox->options.no_agents; i++) {
+    sandbox_tls_section(sandbox, node->process.name, tls, sizeof(tls));
+    len += (size_t)snprintf(ret_text + len, size - len, "%s", tls);
+    for (size_t i = 0; i < sandbox->count && sandbox->options.no_agents && len < size; i++) {
         char participant[512];
 
         participant_text(sandbox, &sandbox->databases[i], participant, sizeof(participant));

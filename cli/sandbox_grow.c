@@ -93,7 +93,7 @@ static bool take_in(struct sandbox *sandbox, struct node *node)
 
 static bool join(struct sandbox *sandbox, struct node *node)
 {
-    return sandbox_node_make(sandbox, node) &&
+    return sandbox_tls_node(sandbox, node) && sandbox_node_make(sandbox, node) &&
            sandbox_daemon_start(sandbox, &node->process,
                                 sandbox->options.node_program ? sandbox->options.node_program
                                                               : "assentd",

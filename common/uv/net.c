@@ -12,7 +12,6 @@
 #include "net_conn.h"
 
 #define DIAL_MS 5000u
-#define LINGER_MS 1000u
 #define BACKLOG 511
 
 /* --- Sending and closing --- */
@@ -35,17 +34,20 @@ void net_flush(struct net *net)
 void net_send(struct net *net, uint64_t connection, struct as_bytes bytes)
 {
     struct conn *conn = conn_find(net, connection);
+    struct as_buf *gathers;
 
     if (!conn || conn->state == CONN_FAILED)
         return;
-    if (conn->out.len + uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp) + bytes.len >
+    if (conn->plain.len + conn->out.len +
+            uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp) + bytes.len >
         AS_SEND_QUEUE_BYTES_MAX) {
         conn_fail(conn, AS_ERR_FULL, UV_ENOBUFS);
         return;
     }
-    as_put_bytes(&conn->out, bytes.data, bytes.len);
-    if (conn->out.err) {
-        conn_fail(conn, conn->out.err, UV_ENOMEM);
+    gathers = net->credentials ? &conn->plain : &conn->out;
+    as_put_bytes(gathers, bytes.data, bytes.len);
+    if (gathers->err) {
+        conn_fail(conn, gathers->err, UV_ENOMEM);
         return;
     }
     if (conn->state == CONN_OPEN)
@@ -56,8 +58,8 @@ static void on_timer(uv_timer_t *timer)
 {
     struct conn *conn = timer->data;
 
-    if (conn->state == CONN_LEAVING)
-        conn_end(conn);
+    if (conn->state == CONN_SHAKING)
+        conn_tls_late(conn);
     else if (conn->state == CONN_RESOLVING || conn->state == CONN_CONNECTING)
         conn_report(conn, AS_ERR_IO, UV_ETIMEDOUT);
 }
@@ -68,14 +70,10 @@ void net_close(struct net *net, uint64_t connection)
 
     if (!conn)
         return;
-    if (conn->state != CONN_OPEN) {
+    if (conn->state == CONN_OPEN)
+        conn_leave(conn);
+    else
         conn_end(conn);
-        return;
-    }
-    conn_forget(conn);
-    conn->state = CONN_LEAVING;
-    uv_timer_start(&conn->timer, on_timer, LINGER_MS, 0);
-    conn_dirty(conn);
 }
 
 /* --- Dialling --- */
@@ -117,6 +115,8 @@ static void on_connect(uv_connect_t *connect, int status)
         connect_failed(conn, status);
         return;
     }
+    if (conn->state == CONN_SHAKING)
+        return; /* the timer runs on */
     uv_timer_stop(&conn->timer);
     if (conn->out.len)
         conn_dirty(conn);
@@ -224,8 +224,13 @@ static void on_connection(uv_stream_t *listener, int status)
         return;
     }
     net->accepted_last++;
+    conn->accepted = true;
     if (uv_accept(listener, (uv_stream_t *)&conn->tcp) != 0 || conn_open(conn) != 0) {
         conn_end(conn); /* nobody has heard of it */
+        return;
+    }
+    if (conn->state == CONN_SHAKING) {
+        uv_timer_start(&conn->timer, on_timer, NET_HANDSHAKE_MS, 0);
         return;
     }
     net_peer_text(&conn->tcp, peer);
@@ -309,6 +314,7 @@ as_err net_new(struct net **ret_net, uv_loop_t *loop, const struct net_callbacks
     AS_ASSERT(uv_idle_init(loop, &net->idle) == 0);
     net->idle.data = net;
     net->holds = 1;
+    as_buf_init(&net->plain, NET_PLAIN_BYTES_MAX);
     signal(SIGPIPE, SIG_IGN);
     *ret_net = net;
     return AS_OK;
@@ -316,7 +322,26 @@ as_err net_new(struct net **ret_net, uv_loop_t *loop, const struct net_callbacks
 
 const char *net_why(const struct net *net)
 {
+    if (net->why_text)
+        return net->why_text;
     return net->why ? uv_strerror(net->why) : "";
+}
+
+void net_tls(struct net *net, struct tls_credentials *credentials)
+{
+    AS_ASSERT(net->credentials || (!net->listener_count && !net->conns));
+    tls_credentials_hold(credentials);
+    tls_credentials_release(net->credentials);
+    net->credentials = credentials;
+}
+
+const struct as_principal *net_principal(const struct net *net, uint64_t connection)
+{
+    const struct conn *conn = conn_find((struct net *)net, connection);
+
+    /* With TLS a connection that is not known has nobody at its end. */
+    AS_ASSERT(!net->credentials || (conn && conn->tls));
+    return conn && conn->tls ? tls_principal(conn->tls) : NULL;
 }
 
 void net_free(struct net *net)

@@ -4,7 +4,9 @@
  * without blocking.
  *
  * Fault model: peers are slow, silent, gone or hostile. A peer that does not read is closed when
- * its unsent bytes pass AS_SEND_QUEUE_BYTES_MAX (FULL); a dial that is not up within 5 s failed.
+ * its unsent bytes pass AS_SEND_QUEUE_BYTES_MAX (FULL); a dial that is not up within 5 s failed, and
+ * a TLS handshake that is not done by then, too. Of those at most AS_AGENT_SESSIONS_MAX are under
+ * way for accepted connections: one more ends the oldest, so that silent peers cannot keep others out.
  */
 #ifndef ASSENT_UV_NET_H
 #define ASSENT_UV_NET_H
@@ -14,6 +16,8 @@
 #include "assent/base.h"
 
 struct net;
+struct as_principal;
+struct tls_credentials;
 
 /* Never called from inside a net_* call. After net_close nothing more is called for that
  * connection. */
@@ -24,13 +28,21 @@ struct net_callbacks {
     void (*bytes)(void *ctx, uint64_t connection,
                   struct as_bytes bytes); /* borrowed for the call */
     /* OK: the peer closed it. NOTFOUND: the name does not resolve. INVALID: no such form of
-     * address. FULL, NOMEM, IO. The number is free again. */
+     * address. FULL, NOMEM, IO. REFUSED, MALFORMED: by TLS. The number is free again. */
     void (*closed)(void *ctx, uint64_t connection, as_err err);
 };
 
 /* Ignores SIGPIPE in this process: a peer that left is an error of a write. */
 as_err net_new(struct net **ret_net, uv_loop_t *loop,
                const struct net_callbacks *callbacks) AS_MUSTCHECK;
+/*
+ * Every connection is TLS, and the caller hears of it when the peer's certificate has been checked. Before anything
+ * else; later calls are for the handshakes to come: what is connected goes on. A peer that is refused is a line in
+ * the log, with its address and the reason. Holds `credentials`.
+ */
+void net_tls(struct net *net, struct tls_credentials *credentials);
+/* Who is at the other end of a connection that is up; NULL: nothing tells, there is no TLS. */
+const struct as_principal *net_principal(const struct net *net, uint64_t connection);
 /* Port 0 takes a free one. On failure *ret_error says why, for people. A name is resolved here and
  * now. */
 as_err net_listen(struct net *net, const char *address, uint16_t *ret_port,

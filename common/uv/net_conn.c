@@ -13,12 +13,16 @@
 #include "assent/limits.h"
 
 #define KEEPALIVE_S 30u
+#define LINGER_MS 1000u
 #define KEEP_BYTES_MAX (256u << 10) /* an empty buffer that grew beyond is given back */
 
 void net_release(struct net *net)
 {
-    if (--net->holds == 0)
-        as_free(net);
+    if (--net->holds)
+        return;
+    tls_credentials_release(net->credentials);
+    as_buf_close(&net->plain);
+    as_free(net);
 }
 
 /* --- Connections and their memory --- */
@@ -63,6 +67,8 @@ void conn_release(struct conn *conn)
         conn->next->prev = conn->prev;
     as_buf_close(&conn->out);
     as_buf_close(&conn->sending);
+    as_buf_close(&conn->plain);
+    tls_free(conn->tls);
     as_free(conn);
     net_release(net);
 }
@@ -82,8 +88,9 @@ struct conn *conn_new(struct net *net, uint64_t number, enum conn_state state)
     conn->net = net;
     conn->number = number;
     conn->state = state;
-    as_buf_init(&conn->out, AS_SEND_QUEUE_BYTES_MAX);
-    as_buf_init(&conn->sending, AS_SEND_QUEUE_BYTES_MAX);
+    as_buf_init(&conn->out, TLS_OUT_BYTES_MAX);
+    as_buf_init(&conn->sending, TLS_OUT_BYTES_MAX);
+    as_buf_init(&conn->plain, AS_SEND_QUEUE_BYTES_MAX);
     AS_ASSERT(uv_tcp_init(net->loop, &conn->tcp) == 0); /* makes no socket yet: cannot fail */
     AS_ASSERT(uv_timer_init(net->loop, &conn->timer) == 0);
     conn->tcp.data = conn;
@@ -105,6 +112,7 @@ void conn_end(struct conn *conn)
         return;
     if (conn->state == CONN_RESOLVING)
         uv_cancel((uv_req_t *)&conn->resolve); /* either way its callback comes */
+    conn->net->shaking -= conn->state == CONN_SHAKING && conn->accepted;
     conn->state = CONN_ENDED;
     conn_forget(conn);
     if (!uv_is_closing((uv_handle_t *)&conn->tcp)) /* it may be, between two addresses */
@@ -117,7 +125,11 @@ void conn_report(struct conn *conn, as_err err, int error)
     struct net *net = conn->net;
     uint64_t number = conn->number;
 
+    bool unheard_of = conn->state == CONN_SHAKING && conn->accepted;
+
     conn_end(conn);
+    if (unheard_of)
+        return;
     net->why = error;
     net->callbacks.closed(net->callbacks.ctx, number, err);
     net->why = 0;
@@ -153,13 +165,13 @@ void conn_fail(struct conn *conn, as_err err, int error)
 {
     struct net *net = conn->net;
 
-    if (conn->state == CONN_LEAVING) {
+    if (conn->state == CONN_LEAVING || (conn->state == CONN_SHAKING && conn->accepted)) {
         conn_end(conn);
         return;
     }
     if (conn->state == CONN_FAILED || conn->state == CONN_ENDED)
         return;
-    if (conn->state == CONN_OPEN)
+    if (conn->state == CONN_OPEN || conn->state == CONN_SHAKING)
         uv_read_stop((uv_stream_t *)&conn->tcp);
     conn->state = CONN_FAILED;
     conn->err = err;
@@ -172,14 +184,19 @@ void conn_fail(struct conn *conn, as_err err, int error)
 
 /* --- Writing --- */
 
-static void buf_empty(struct as_buf *buf)
+void conn_buf_empty(struct as_buf *buf, size_t max)
 {
     if (buf->cap <= KEEP_BYTES_MAX) {
         as_buf_clear(buf);
         return;
     }
     as_buf_close(buf);
-    as_buf_init(buf, AS_SEND_QUEUE_BYTES_MAX);
+    as_buf_init(buf, max);
+}
+
+static bool may_write(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN || conn->state == CONN_LEAVING || conn->state == CONN_SHAKING;
 }
 
 static void on_shutdown(uv_shutdown_t *shutdown, int status)
@@ -195,8 +212,8 @@ static void on_written(uv_write_t *write, int status)
     struct conn *conn = write->handle->data;
 
     conn->in_write = false;
-    buf_empty(&conn->sending);
-    if (conn->state != CONN_OPEN && conn->state != CONN_LEAVING)
+    conn_buf_empty(&conn->sending, TLS_OUT_BYTES_MAX);
+    if (!may_write(conn))
         return;
     if (status == 0)
         conn_flush(conn);
@@ -219,8 +236,12 @@ void conn_flush(struct conn *conn)
     uv_buf_t buf;
     int n;
 
-    if (conn->in_write || (conn->state != CONN_OPEN && conn->state != CONN_LEAVING))
+    if (conn->in_write || !may_write(conn))
         return;
+    if (conn->tls && conn_tls_seal(conn)) {
+        conn_fail(conn, AS_ERR_NOMEM, UV_ENOMEM);
+        return;
+    }
     if (conn->out.len) {
         buf = uv_buf_init((char *)conn->out.data, (unsigned)conn->out.len);
         n = uv_try_write(stream, &buf, 1);
@@ -242,13 +263,27 @@ void conn_flush(struct conn *conn)
                 conn_fail(conn, AS_ERR_IO, n);
             return;
         }
-        buf_empty(&conn->out);
+        conn_buf_empty(&conn->out, TLS_OUT_BYTES_MAX);
     }
     if (conn->state == CONN_LEAVING && !conn->shut) {
         conn->shut = true;
         if (uv_shutdown(&conn->shutdown, stream, on_shutdown) < 0)
             conn_end(conn);
     }
+}
+
+static void on_linger(uv_timer_t *timer)
+{
+    conn_end(timer->data);
+}
+
+void conn_leave(struct conn *conn)
+{
+    conn->net->shaking -= conn->state == CONN_SHAKING && conn->accepted;
+    conn_forget(conn);
+    conn->state = CONN_LEAVING;
+    uv_timer_start(&conn->timer, on_linger, LINGER_MS, 0);
+    conn_dirty(conn);
 }
 
 void conn_dirty(struct conn *conn)
@@ -273,10 +308,20 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
     *ret_buf = uv_buf_init(conn->net->read_buffer, NET_READ_BYTES);
 }
 
+static void on_bytes(struct conn *conn, struct as_bytes bytes)
+{
+    struct net *net = conn->net;
+
+    if (conn->tls)
+        conn_tls_read(conn, bytes);
+    else if (conn->heard || !conn_plain_check(conn, bytes))
+        net->callbacks.bytes(net->callbacks.ctx, conn->number, bytes);
+    conn->heard = true;
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *conn = stream->data;
-    struct net *net = conn->net;
 
     if (conn->state == CONN_LEAVING) {
         conn->peer_shut |= n == UV_EOF;
@@ -284,11 +329,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
             conn_end(conn);
         return;
     }
-    if (conn->state != CONN_OPEN || n == 0)
+    if ((conn->state != CONN_OPEN && conn->state != CONN_SHAKING) || n == 0)
         return;
     if (n > 0)
-        net->callbacks.bytes(net->callbacks.ctx, conn->number,
-                             (struct as_bytes){(const uint8_t *)buf->base, (size_t)n});
+        on_bytes(conn, (struct as_bytes){(const uint8_t *)buf->base, (size_t)n});
+    else if (n == UV_EOF && conn->tls)
+        conn_tls_stream_end(conn);
     else
         conn_report(conn, n == UV_EOF ? AS_OK : AS_ERR_IO, (int)n);
 }
@@ -301,6 +347,8 @@ int conn_open(struct conn *conn)
         error = uv_tcp_keepalive(&conn->tcp, 1, KEEPALIVE_S);
     if (!error)
         error = uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read);
+    if (!error && conn->net->credentials)
+        return conn_tls_start(conn) ? UV_ENOMEM : 0;
     if (!error)
         conn->state = CONN_OPEN;
     return error;

@@ -1,21 +1,28 @@
 /*
- * One TCP connection: its memory, its buffers, its end. Of net.c and net_conn.c alone.
+ * One TCP connection: its memory, its buffers, its end. Of net.c, net_conn.c and net_tls.c alone.
  */
 #ifndef ASSENT_UV_NET_CONN_H
 #define ASSENT_UV_NET_CONN_H
 
 #include "assent/buf.h"
+#include "assent/limits.h"
 #include "net.h"
 #include "net_address.h"
+#include "tls.h"
 
 #define NET_READ_BYTES 65536u
+#define NET_PLAIN_BYTES_MAX (4u * NET_READ_BYTES) /* one read, and a record begun before it */
 #define NET_LISTENERS_MAX 4
 #define NET_BUCKETS 256u
 #define NET_UNBORN_MAX 16
+#define NET_HANDSHAKE_MS 5000u
+/* Of accepted connections, unfinished: as many as may be there at all. One more ends the oldest. */
+#define NET_HANDSHAKES_MAX AS_AGENT_SESSIONS_MAX
 
 enum conn_state {
     CONN_RESOLVING,
     CONN_CONNECTING,
+    CONN_SHAKING, /* connected, and no more than that: TLS is not done yet */
     CONN_OPEN,
     CONN_FAILED,  /* to be reported */
     CONN_LEAVING, /* net_close was called: what was sent leaves */
@@ -28,11 +35,16 @@ struct conn {
     struct conn *bucket_next;
     uint64_t number; /* 0: in no bucket any more */
     enum conn_state state;
-    uint32_t holds; /* handles, requests and lists that still point here; freed by the last */
-    as_err err;     /* of FAILED */
-    int error;      /* libuv's code for it */
+    uint32_t holds;  /* handles, requests and lists that still point here; freed by the last */
+    as_err err;      /* of FAILED */
+    int error;       /* libuv's code for it */
+    bool accepted;   /* by the peer's dial; the caller hears of it when it is OPEN */
+    bool heard;      /* the peer has said something */
+    struct tls *tls; /* NULL: plain */
+    char peer[NET_PEER_BYTES]; /* with TLS: its address */
+    struct as_buf plain;       /* with TLS: gathers this turn's bytes */
 
-    struct as_buf out;     /* gathers this turn's bytes */
+    struct as_buf out;     /* gathers this turn's bytes; with TLS: those of the wire */
     struct as_buf sending; /* libuv's while in_write: what the kernel did not take at once */
     bool in_write;
     bool shut;      /* our end is shut */
@@ -71,7 +83,13 @@ struct net {
     uv_idle_t idle; /* runs while something is failed or unborn */
     uint64_t accepted_last;
     int why;
-    uint32_t holds; /* handles and connections; freed by the last */
+    const char *why_text;                /* instead, if it is not NULL */
+    struct tls_credentials *credentials; /* NULL: no TLS */
+    uint32_t shaking;                    /* accepted connections in that state */
+    uint64_t said_since_ms;              /* complaints about TLS are counted from here on */
+    uint32_t said;
+    struct as_buf plain; /* what one read has brought */
+    uint32_t holds;      /* handles and connections; freed by the last */
     char read_buffer[NET_READ_BYTES];
 };
 
@@ -87,10 +105,25 @@ void conn_report(struct conn *conn, as_err err, int error);
 /* The same from inside a net_* call: the report waits for the loop. */
 void conn_fail(struct conn *conn, as_err err, int error);
 void conn_release(struct conn *conn);
-/* Connected: reads from now on. Returns libuv's code. */
+/* Connected: reads from now on, and is OPEN or SHAKING. Returns libuv's code. */
 int conn_open(struct conn *conn);
+/* Nobody hears of it again; what was sent leaves, within LINGER. */
+void conn_leave(struct conn *conn);
 void conn_dirty(struct conn *conn);
 void conn_flush(struct conn *conn);
+/* Gives the memory of one that grew large back. */
+void conn_buf_empty(struct as_buf *buf, size_t max);
+
+/* --- net_tls.c: of connections with TLS --- */
+
+as_err conn_tls_start(struct conn *conn) AS_MUSTCHECK;
+void conn_tls_read(struct conn *conn, struct as_bytes wire);
+void conn_tls_stream_end(struct conn *conn);
+void conn_tls_late(struct conn *conn); /* the handshake takes too long */
+/* What gathered goes to `out`, which is empty. */
+as_err conn_tls_seal(struct conn *conn) AS_MUSTCHECK;
+/* A peer that speaks TLS to a net without. True: it has been reported. */
+bool conn_plain_check(struct conn *conn, struct as_bytes first);
 
 /* Reports what is failed or unborn. */
 void net_on_idle(uv_idle_t *idle);

@@ -11,6 +11,7 @@
 
 struct node;
 struct api;
+struct tls_credentials;
 
 struct api_config {
     char listen[256];            /* "127.0.0.1:7480"; port 0 takes a free one */
@@ -21,6 +22,9 @@ struct api_config {
     uint32_t timeout_ms_default; /* of a transaction; 0: AS_TIMEOUT_MS_DEFAULT */
     uint32_t passing_ms; /* 0: 10000: in which a leader answers beyond what a request may take */
     const char *version;
+    /* NULL: plain HTTP. Else HTTPS; if they have an authority, clients are asked for a certificate, and one that it
+     * has not signed is refused. Held. */
+    struct tls_credentials *credentials;
 };
 
 /*
@@ -29,6 +33,8 @@ struct api_config {
  */
 as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t *loop,
                struct node *node, uint16_t *ret_port, char ret_error[256]) AS_MUSTCHECK;
+/* For the handshakes to come; only if it was opened with credentials. Holds them. */
+void api_tls(struct api *api, struct tls_credentials *credentials);
 /* env->client_reply. A client that is not known (any more) is ignored. */
 void api_reply(struct api *api, uint64_t client, const struct as_reply *reply);
 /*

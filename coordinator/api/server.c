@@ -18,6 +18,7 @@
 
 #include "assent/alloc.h"
 #include "assent/hist.h"
+#include "common/uv/tls.h"
 #include "coordinator/api/server.h"
 
 #define CONNECTIONS_MAX 10000
@@ -40,8 +41,10 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
     info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     request->conn = info ? info->socket_context : NULL;
     target_take(request, uri, strlen(uri));
-    if (request->conn)
+    if (request->conn) {
         request->conn->request = request;
+        request->conn->asked = true;
+    }
     return request;
 }
 
@@ -194,14 +197,18 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
 {
     struct api *api = cls;
     struct conn *conn = *socket_context;
+    int fd;
 
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         api->http.connections++;
         conn = as_alloc_zero(1, sizeof(*conn));
+        fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        if (!https_begin(api, conn, connection))
+            (void)shutdown(fd, SHUT_RDWR);
         if (!conn)
             return; /* it works untracked */
-        conn->fd =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        conn->api = api;
+        conn->fd = fd;
         conn->since_ms = uv_now(api->loop);
         conn->next = api->conns;
         if (conn->next)
@@ -219,6 +226,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
         conn->prev->next = conn->next;
     else
         api->conns = conn->next;
+    https_end(conn);
     as_free(conn);
     *socket_context = NULL;
 }
@@ -352,14 +360,17 @@ static void on_sweep(uv_timer_t *timer)
 
 static as_err daemon_start(struct api *api, int fd, char ret_error[256])
 {
+    unsigned flags =
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (api->credentials ? MHD_USE_TLS : 0);
+
     api->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, api,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)api->config.connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)api->config.idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, api, MHD_OPTION_NOTIFY_CONNECTION, on_connection, api,
-        MHD_OPTION_URI_LOG_CALLBACK, on_request_line, api, MHD_OPTION_END);
+        flags, 0, NULL, NULL, on_request, api, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)api->config.connections_max,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)api->config.idle_timeout_s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_STRICT_FOR_CLIENT,
+        1, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, api, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, api,
+        MHD_OPTION_HTTPS_CERT_CALLBACK, https_no_certificate, MHD_OPTION_END);
     if (api->daemon)
         return AS_OK;
     (void)snprintf(ret_error, 256, "libmicrohttpd does not start");
@@ -411,6 +422,8 @@ as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t 
         api->config.version = "unknown";
     api->loop = loop;
     api->node = node;
+    if (config->credentials)
+        api_tls(api, config->credentials);
     api->first_free = REQUEST_NONE;
     api->http.duration_ns = api->duration_ns;
     api->started_ns = uv_hrtime();
@@ -419,6 +432,7 @@ as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t 
     err = daemon_start(api, fd, ret_error);
     if (err) {
         (void)close(fd);
+        tls_credentials_release(api->credentials);
         as_free(api);
         return err;
     }
@@ -449,6 +463,7 @@ static void on_handle_closed(uv_handle_t *handle)
     requests_free(api);
     body_close(&api->reader);
     as_buf_close(&api->passing);
+    tls_credentials_release(api->credentials);
     as_free(api);
 }
 

@@ -17,6 +17,7 @@
 #ifndef ASSENT_API_SERVER_H
 #define ASSENT_API_SERVER_H
 
+#include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <uv.h>
 
@@ -77,10 +78,13 @@ struct request {
 
 /* A TCP connection: to find those that keep a request half sent. */
 struct conn {
+    struct api *api;
     struct conn *next, *prev;
     struct request *request; /* NULL: between two requests */
     int fd;
-    uint32_t dribbles; /* looks in a row that found bytes but no request */
+    struct tls_credentials *credentials; /* NULL: plain; else those of its handshake */
+    bool asked;                          /* a request line has come: the handshake is done */
+    uint32_t dribbles;                   /* looks in a row that found bytes but no request */
     uint64_t since_ms; /* between two requests since then, or last looked at then */
 };
 
@@ -109,6 +113,10 @@ struct api {
     size_t passed_bytes;   /* of requests that wait for the leader */
     struct body_reader reader;
     struct answer_http http;
+    struct tls_credentials *credentials; /* NULL: plain HTTP */
+    bool asks_clients;                   /* for certificates */
+    uint64_t said_since_ms; /* refused connections are told from here on, some of them */
+    uint32_t said;
     struct as_hist duration_ns[ROUTE_COUNT];
     uint64_t started_ns;
 };
@@ -194,6 +202,17 @@ void pass_lost(struct request *request);
 void pass_due(struct request *request);
 /* The turn ends: runs what other nodes passed on, sends back what is answered. */
 void pass_turn(struct api *api);
+
+/* --- https.c --- */
+
+/* MHD_OPTION_HTTPS_CERT_CALLBACK, of sessions without our credentials: nobody is served by one. */
+gnutls_certificate_retrieve_function2 https_no_certificate;
+/* A new connection: false if it cannot be served. */
+bool https_begin(struct api *api, struct conn *conn, struct MHD_Connection *connection);
+/* It ends. */
+void https_end(struct conn *conn);
+/* Who asks: what the certificate of the client says. NOTFOUND: it has shown none. */
+as_err https_principal(const struct request *request, struct as_principal *ret) AS_MUSTCHECK;
 
 /* --- target.c --- */
 

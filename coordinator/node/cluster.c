@@ -201,7 +201,8 @@ static const char *peer_refusal(const struct node *node, const struct node_sessi
         return "two nodes bear this id: give one of them another, see [node] id";
     if (session->dialed && peer->node_id != session->peer_id)
         return "another node answers at this address: see the addresses of the members";
-    return NULL;
+    return as_principal_refuses_node(node_principal(node, session->connection), cluster,
+                                     peer->node_id);
 }
 
 const char *node_on_peer(struct node *node, struct node_session *session,

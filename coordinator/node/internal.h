@@ -231,6 +231,8 @@ void node_forwards_forget(struct node *node, uint64_t client);
 /* session.c */
 struct node_session *node_session_new(struct node *node, uint64_t connection, const char *peer);
 struct node_session *node_session_find(struct node *node, uint64_t connection);
+/* NULL: nothing certifies who is at the other end (include/assent/principal.h). */
+const struct as_principal *node_principal(const struct node *node, uint64_t connection);
 /* Tells a new table what the agents serve. */
 void node_sessions_serve(struct node *node);
 void node_send(struct node *node, uint64_t session, const struct as_wire_msg *msg);

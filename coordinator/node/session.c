@@ -174,10 +174,20 @@ static void copy_text(char *ret, size_t size, struct as_bytes text)
     ret[len] = 0;
 }
 
+const struct as_principal *node_principal(const struct node *node, uint64_t connection)
+{
+    return node->ops->net_principal ? node->ops->net_principal(node->env, connection) : NULL;
+}
+
 /* NULL, or why this agent cannot be served. */
-static const char *hello_refusal(const struct node *node, const struct as_wire_hello *hello)
+static const char *hello_refusal(const struct node *node, uint64_t connection,
+                                 const struct as_wire_hello *hello)
 {
     const char *cluster = node->report.cluster;
+    const char *why = as_principal_refuses_agent(node_principal(node, connection), cluster);
+
+    if (why)
+        return why;
 
     if (hello->cluster.len != strlen(cluster) ||
         memcmp(hello->cluster.data, cluster, hello->cluster.len) != 0)
@@ -290,7 +300,8 @@ void node_sessions_serve(struct node *node)
 static const char *on_hello(struct node *node, struct node_session *session,
                             const struct as_wire_hello *hello)
 {
-    const char *why = session->welcome ? "HELLO came twice" : hello_refusal(node, hello);
+    const char *why =
+        session->welcome ? "HELLO came twice" : hello_refusal(node, session->connection, hello);
     struct as_wire_msg msg = {
         .type = AS_WIRE_WELCOME,
         .welcome = {.node_id = node->report.node,
@@ -336,6 +347,7 @@ static const char *on_participant(struct node *node, struct node_session *sessio
                                   const struct as_wire_participant *facts)
 {
     struct node_slot *slot = slot_of(session, facts->slot);
+    const char *why;
     bool was_up;
 
     if (!as_participant_valid((const char *)facts->name.data, facts->name.len))
@@ -345,6 +357,9 @@ static const char *on_participant(struct node *node, struct node_session *sessio
     if (slot->known && (strlen(slot->name) != facts->name.len ||
                         memcmp(slot->name, facts->name.data, facts->name.len) != 0))
         return "PARTICIPANT gives a slot another name";
+    why = as_principal_refuses_participant(node_principal(node, session->connection), facts->name);
+    if (why)
+        return why;
     was_up = slot->known && slot->up;
     slot->known = true;
     slot->up = facts->up;

@@ -77,6 +77,12 @@ static void env_net_close(struct as_env *env, uint64_t connection)
         net_close(env->net, connection);
 }
 
+/* The link to the agent in this process has no certificates, and needs none. */
+static const struct as_principal *env_net_principal(struct as_env *env, uint64_t connection)
+{
+    return local_owns(env->local, connection) ? NULL : net_principal(env->net, connection);
+}
+
 static void on_accepted(void *ctx, uint64_t connection, const char *peer)
 {
     struct as_env *env = ctx;
@@ -235,6 +241,7 @@ const struct as_env_ops shell_env_ops = {
     .net_dial = env_net_dial,
     .net_send = env_net_send,
     .net_close = env_net_close,
+    .net_principal = env_net_principal,
     .disk_start = env_disk_start,
     .client_reply = env_client_reply,
     .forwarded = env_forwarded,

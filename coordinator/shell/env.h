@@ -45,8 +45,9 @@ struct as_env {
 struct shell {
     struct as_env env;
     struct settings settings;
+    struct settings_tls tls;
     uv_prepare_t turn;
-    uv_signal_t terminate, interrupt;
+    uv_signal_t terminate, interrupt, reload;
     uv_timer_t drain;
     struct notify notify;
     uint64_t drain_until_ms;

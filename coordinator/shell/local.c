@@ -86,6 +86,11 @@ static void link_close(void *ctx, uint64_t connection)
 
 /* --- The node's side --- */
 
+bool local_owns(const struct local *local, uint64_t connection)
+{
+    return local && connection == local->at_node.connection;
+}
+
 bool local_send(struct local *local, uint64_t connection, struct as_bytes bytes)
 {
     if (!local || connection != local->at_node.connection)
@@ -184,7 +189,8 @@ void local_turn_end(struct local *local)
 
 as_err local_open(struct local **ret_local, uv_loop_t *loop, struct node *node, uint64_t node_id,
                   const char *cluster, const char *name, const struct raft_members *others,
-                  const struct host_participants *participants, void (*fatal)(const char *why))
+                  const struct host_participants *participants, struct tls_credentials *credentials,
+                  void (*fatal)(const char *why))
 {
     struct local *local = as_alloc_zero(1, sizeof(*local));
     struct agent_config config = {.self = node_id, .node_count = 1};
@@ -206,13 +212,19 @@ as_err local_open(struct local **ret_local, uv_loop_t *loop, struct node *node, 
     as_buf_init(&local->at_node.given, AS_SEND_QUEUE_BYTES_MAX);
     as_buf_init(&local->at_host.to, AS_SEND_QUEUE_BYTES_MAX);
     as_buf_init(&local->at_host.given, AS_SEND_QUEUE_BYTES_MAX);
-    err = host_open(&local->host, loop, &config, participants, &link, fatal);
+    err = host_open(&local->host, loop, &config, participants, &link, credentials, fatal);
     if (err) {
         local_free(local);
         return err;
     }
     *ret_local = local;
     return AS_OK;
+}
+
+void local_tls(struct local *local, struct tls_credentials *credentials)
+{
+    if (local)
+        host_tls(local->host, credentials);
 }
 
 bool local_drain(struct local *local)

@@ -17,9 +17,12 @@ struct local;
  * network: whichever node leads needs its databases. */
 as_err local_open(struct local **ret_local, uv_loop_t *loop, struct node *node, uint64_t node_id,
                   const char *cluster, const char *name, const struct raft_members *others,
-                  const struct host_participants *participants,
+                  const struct host_participants *participants, struct tls_credentials *credentials,
                   void (*fatal)(const char *why)) AS_MUSTCHECK;
+void local_tls(struct local *local, struct tls_credentials *credentials); /* see host_tls */
 
+/* True if `connection` is the link's, at the node. */
+bool local_owns(const struct local *local, uint64_t connection);
 /* The node's door: true if `connection` is the link's, and it was dealt with. */
 bool local_send(struct local *local, uint64_t connection, struct as_bytes bytes);
 bool local_hang_up(struct local *local, uint64_t connection);

@@ -39,7 +39,17 @@ static const char help[] =
     "  [participant.bank_a]\n"
     "  dsn = host=db1 dbname=bank user=assent\n"
     "\n"
-    "Log lines go to stderr. SIGTERM and SIGINT let what is under way end, a second one does not.\n"
+    "To be reached from other machines it needs TLS (assent certs --help, docs/security.md):\n"
+    "\n"
+    "  [tls]\n"
+    "  ca = ca.pem\n"
+    "  certificate = node-1.pem\n"
+    "  key = node-1-key.pem\n"
+    "  [api]\n"
+    "  tls = yes\n"
+    "\n"
+    "SIGHUP reloads certificates. Log lines go to stderr. SIGTERM and SIGINT let what is under way "
+    "end, a second one does not.\n"
     "Exit codes: 0 stopped when asked, 1 could not start, 2 wrong arguments or configuration,\n"
     "70 the decision log failed: look at its disk before you start again.\n";
 
@@ -93,6 +103,20 @@ static const char *wrong_switches(bool bootstrap, bool join, bool no_run)
     return NULL;
 }
 
+static int check_files(const char *config, const struct settings *settings)
+{
+    struct settings_tls tls;
+    char error[512];
+
+    if (settings_tls(settings, &tls, error) != AS_OK) {
+        fprintf(stderr, "assentd: %s\n", error);
+        return EXIT_USAGE;
+    }
+    settings_tls_close(&tls);
+    printf("%s: good\n", config);
+    return EXIT_FINE;
+}
+
 int main(int argc, char **argv)
 {
     bool bootstrap = false, join = false, no_run = false, check_config = false;
@@ -126,8 +150,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "assentd: %s\n", error);
         code = EXIT_USAGE;
     } else if (check_config) {
-        printf("%s: good\n", config);
-        code = EXIT_FINE;
+        code = check_files(config, &settings);
     } else {
         prepare_log(&settings);
         code = no_run ? make(&settings, start) : run(&settings, start);

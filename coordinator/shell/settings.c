@@ -4,6 +4,7 @@
  */
 #include "coordinator/shell/settings.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,9 +27,9 @@
         .section = s, .key = #f, .kind = CONFIG_CHOICE, .offset = offsetof(struct settings, f), \
         .choices = (words)                                                                      \
     }
-#define SWITCH(s, f)                                                                         \
-    {                                                                                        \
-        .section = s, .key = #f, .kind = CONFIG_BOOL, .offset = offsetof(struct settings, f) \
+#define SWITCH(s, k, f)                                                                     \
+    {                                                                                       \
+        .section = s, .key = k, .kind = CONFIG_BOOL, .offset = offsetof(struct settings, f) \
     }
 
 static const struct config_key keys[] = {
@@ -38,12 +39,20 @@ static const struct config_key keys[] = {
     CHOICE("node", log_level, "debug|info|warn|alarm"),
     CHOICE("node", log_format, SAY_FORMATS),
     NUMBER("node", drain_ms, 0, 3600000),
-    SWITCH("node", insecure),
+    TEXT("tls", "ca", tls_ca, .required = false),
+    TEXT("tls", "certificate", tls_certificate, .required = false),
+    TEXT("tls", "key", tls_key, .required = false),
     TEXT("api", "listen", api_listen, .required = false),
+    SWITCH("api", "insecure", api_insecure),
+    SWITCH("api", "tls", api_tls),
+    TEXT("api", "certificate", api_certificate, .required = false),
+    TEXT("api", "key", api_key, .required = false),
+    TEXT("api", "client_ca", api_client_ca, .required = false),
     NUMBER("api", connections_max, 1, 1000000),
     NUMBER("api", body_bytes_max, 1024, 3u << 20),
     NUMBER("api", idle_timeout_s, 1, 86400),
     TEXT("agents", "listen", agents_listen, .required = false),
+    SWITCH("agents", "insecure", agents_insecure),
     TEXT("cluster", "nodes", cluster_nodes, .required = false),
     TEXT("cluster", "incarnation", cluster_incarnation, .required = false),
     NUMBER("cluster", heartbeat_ms, 0, 10000),
@@ -90,8 +99,9 @@ static as_err refuse(char *ret_error, const char *path, const char *why)
     return AS_ERR_INVALID;
 }
 
-static as_err check_address(const struct settings *settings, const char *path, const char *section,
-                            const char *address, char *ret_error)
+/* `safe`: TLS is on, or the operator has said that it need not be. */
+static as_err check_address(const char *path, const char *section, const char *address, bool safe,
+                            const char *tls, char *ret_error)
 {
     char why[400], host[256];
     uint16_t port;
@@ -101,13 +111,33 @@ static as_err check_address(const struct settings *settings, const char *path, c
                  address);
         return refuse(ret_error, path, why);
     }
-    if (settings->insecure || net_address_loopback(address))
+    if (safe || net_address_loopback(address))
         return AS_OK;
     snprintf(why, sizeof(why),
-             "[%s] listen: %.100s can be reached from other machines, and there is no TLS yet: "
-             "listen on 127.0.0.1, or set insecure = yes in [node] if the network is trusted",
-             section, address);
+             "[%s] listen: %.100s can be reached from other machines, by anybody there: %s, or set "
+             "insecure = yes in [%s] if everybody on that network may do everything; or listen on "
+             "127.0.0.1",
+             section, address, tls, section);
     return refuse(ret_error, path, why);
+}
+
+static as_err check_tls(const struct settings *settings, const char *path, char *ret_error)
+{
+    bool any = settings->tls_ca[0] || settings->tls_certificate[0] || settings->tls_key[0];
+    bool all = settings->tls_ca[0] && settings->tls_certificate[0] && settings->tls_key[0];
+    bool own = settings->api_certificate[0] != '\0';
+
+    if (any && !all)
+        return refuse(ret_error, path, "[tls] needs all of ca, certificate and key, or none");
+    if (own != (settings->api_key[0] != '\0'))
+        return refuse(ret_error, path, "[api] needs both of certificate and key, or none");
+    if (settings->api_tls && !all && !own)
+        return refuse(ret_error, path,
+                      "[api] tls = yes needs a certificate: that of [tls], or certificate and key "
+                      "in [api]");
+    if (!settings->api_tls && (own || settings->api_client_ca[0]))
+        return refuse(ret_error, path, "[api] has certificates, but not tls = yes");
+    return AS_OK;
 }
 
 /* Too short, and every hiccup of the network is an election; see raft.h for the defaults. */
@@ -169,9 +199,15 @@ static as_err check(struct settings *settings, const char *path, char *ret_error
         return refuse(ret_error, path, "[node] data_dir is empty");
     if (settings->resend_first_ms > settings->resend_max_ms)
         return refuse(ret_error, path, "[limits] resend_first_ms is larger than resend_max_ms");
-    err = check_address(settings, path, "api", settings->api_listen, ret_error);
+    err = check_tls(settings, path, ret_error);
     if (!err)
-        err = check_address(settings, path, "agents", settings->agents_listen, ret_error);
+        err = check_address(path, "api", settings->api_listen,
+                            settings->api_tls || settings->api_insecure,
+                            "set tls = yes in [api] (docs/security.md)", ret_error);
+    if (!err)
+        err = check_address(path, "agents", settings->agents_listen,
+                            settings->tls_ca[0] || settings->agents_insecure,
+                            "give a [tls] section (docs/security.md)", ret_error);
     if (!err)
         err = check_cluster(settings, path, ret_error);
     if (!err)
@@ -196,6 +232,50 @@ as_err settings_read(const char *path, struct settings *ret, char ret_error[512]
 void settings_close(struct settings *settings)
 {
     host_participants_close(&settings->participants);
+}
+
+/* The links' certificate must say what this node claims to be: better found here than by every peer. */
+static as_err check_name(const struct settings *settings, const struct tls_credentials *links,
+                         char *ret_error)
+{
+    const struct as_principal *principal = tls_credentials_principal(links);
+    char name[AS_CLUSTER_LEN_MAX + 64];
+
+    snprintf(name, sizeof(name), AS_PRINCIPAL_SCHEME "%s/node/%" PRIu64, settings->cluster,
+             settings->id);
+    if (principal && strcmp(principal->text, name) == 0)
+        return AS_OK;
+    snprintf(ret_error, 512, "%.200s: it names %.120s, but this node must be %s",
+             settings->tls_certificate, principal ? principal->text : "nobody", name);
+    return AS_ERR_INVALID;
+}
+
+as_err settings_tls(const struct settings *settings, struct settings_tls *ret, char ret_error[512])
+{
+    bool own = settings->api_certificate[0] != '\0';
+    const struct tls_files links = {settings->tls_ca, settings->tls_certificate, settings->tls_key};
+    const struct tls_files api = {settings->api_client_ca,
+                                  own ? settings->api_certificate : settings->tls_certificate,
+                                  own ? settings->api_key : settings->tls_key};
+    as_err err = AS_OK;
+
+    memset(ret, 0, sizeof(*ret));
+    if (settings->tls_ca[0])
+        err = tls_credentials_read(&ret->links, &links, ret_error);
+    if (!err && ret->links)
+        err = check_name(settings, ret->links, ret_error);
+    if (!err && settings->api_tls)
+        err = tls_credentials_read(&ret->api, &api, ret_error);
+    if (err)
+        settings_tls_close(ret);
+    return err;
+}
+
+void settings_tls_close(struct settings_tls *tls)
+{
+    tls_credentials_release(tls->links);
+    tls_credentials_release(tls->api);
+    memset(tls, 0, sizeof(*tls));
 }
 
 void settings_node(const struct settings *settings, struct node_config *ret)

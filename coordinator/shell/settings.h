@@ -5,6 +5,7 @@
 #define ASSENT_SHELL_SETTINGS_H
 
 #include "assent/limits.h"
+#include "common/uv/tls.h"
 #include "coordinator/api/api.h"
 #include "coordinator/node/node.h"
 #include "coordinator/shell/members.h"
@@ -18,6 +19,8 @@ enum settings_origin {
     SETTINGS_JOINS,   /* [cluster] does not: --join, then `assent cluster add` */
 };
 
+#define SETTINGS_PATH_MAX 512
+
 struct settings {
     /* [node] */
     uint64_t id;
@@ -26,12 +29,17 @@ struct settings {
     int log_level;  /* enum as_trace_level */
     int log_format; /* enum say_format */
     uint64_t drain_ms;
-    bool insecure;
+    /* [tls] */
+    char tls_ca[SETTINGS_PATH_MAX], tls_certificate[SETTINGS_PATH_MAX], tls_key[SETTINGS_PATH_MAX];
     /* [api] */
     char api_listen[256];
+    bool api_insecure, api_tls;
+    char api_certificate[SETTINGS_PATH_MAX], api_key[SETTINGS_PATH_MAX]; /* "": those of [tls] */
+    char api_client_ca[SETTINGS_PATH_MAX];
     uint64_t connections_max, body_bytes_max, idle_timeout_s;
     /* [agents] */
     char agents_listen[256];
+    bool agents_insecure;
     /* [cluster] */
     char cluster_nodes[MEMBERS_TEXT_MAX], cluster_incarnation[24];
     uint64_t heartbeat_ms, election_min_ms, election_max_ms; /* 0: raft.h's */
@@ -51,6 +59,15 @@ struct settings {
 /* INVALID and others: ret_error says what is wrong and what is allowed. Close them either way. */
 as_err settings_read(const char *path, struct settings *ret, char ret_error[512]) AS_MUSTCHECK;
 void settings_close(struct settings *settings);
+/* What of TLS is configured; NULL: links, or the API, without it. */
+struct settings_tls {
+    struct tls_credentials *links, *api;
+};
+
+/* Reads the files that the settings name. INVALID and others: ret_error says what is wrong; nothing is held then. */
+as_err settings_tls(const struct settings *settings, struct settings_tls *ret,
+                    char ret_error[512]) AS_MUSTCHECK;
+void settings_tls_close(struct settings_tls *tls);
 void settings_node(const struct settings *settings, struct node_config *ret);
 void settings_api(const struct settings *settings, struct api_config *ret);
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "assent/alloc.h"
@@ -150,10 +151,13 @@ static as_err open_net(struct shell *shell, uint16_t *ret_agents_port, uint16_t 
     err = net_new(&env->net, &env->loop, &callbacks);
     if (err)
         return fail(ret_error, err, as_err_text(err), "");
+    if (shell->tls.links)
+        net_tls(env->net, shell->tls.links);
     err = net_listen(env->net, shell->settings.agents_listen, ret_agents_port, why);
     if (err)
         return fail(ret_error, err, "[agents] listen", why);
     settings_api(&shell->settings, &config);
+    config.credentials = shell->tls.api;
     err = api_new(&env->api, &config, &env->loop, env->node, ret_api_port, why);
     return err ? fail(ret_error, err, "[api] listen", why) : AS_OK;
 }
@@ -175,7 +179,8 @@ static as_err open_local(struct shell *shell, char *ret_error)
             others.list[i--] = others.list[--others.count];
     }
     err = local_open(&shell->env.local, &shell->env.loop, shell->env.node, settings->id,
-                     settings->cluster, name, &others, &settings->participants, env_end_process);
+                     settings->cluster, name, &others, &settings->participants, shell->tls.links,
+                     env_end_process);
     return err ? fail(ret_error, err, "cannot serve the participants", as_err_text(err)) : AS_OK;
 }
 
@@ -244,6 +249,47 @@ static void put_status(void *ctx, char ret_text[NOTIFY_STATUS_MAX])
 
 static void on_signal(uv_signal_t *handle, int number);
 
+static void say_tls(const char *event, const struct tls_credentials *credentials, const char *of)
+{
+    char days[32];
+
+    if (!credentials)
+        return;
+    snprintf(days, sizeof(days), "%lld",
+             (long long)(tls_credentials_expire(credentials) - (int64_t)time(NULL)) / 86400);
+    say(AS_TRACE_INFO, event, "of", of, "days_left", days, NULL);
+}
+
+/* All files or none. What is connected goes on, with all that is under way there. */
+static void on_reload(uv_signal_t *handle, int number)
+{
+    struct shell *shell = handle->data;
+    struct settings_tls tls;
+    char why[512];
+
+    (void)number;
+    if (!shell->tls.links && !shell->tls.api) {
+        say(AS_TRACE_INFO, "nothing_to_reload", "text",
+            "SIGHUP reloads certificates, and none are configured", NULL);
+        return;
+    }
+    if (settings_tls(&shell->settings, &tls, why)) {
+        say(AS_TRACE_ALARM, "certificates_not_reloaded", "why", why, "text",
+            "the certificates loaded before stay in use", NULL);
+        return;
+    }
+    settings_tls_close(&shell->tls);
+    shell->tls = tls;
+    if (tls.links) {
+        net_tls(shell->env.net, tls.links);
+        local_tls(shell->env.local, tls.links);
+    }
+    if (tls.api)
+        api_tls(shell->env.api, tls.api);
+    say_tls("certificates_reloaded", tls.links, "links");
+    say_tls("certificates_reloaded", tls.api, "api");
+}
+
 static as_err open_handles(struct shell *shell)
 {
     uv_loop_t *loop = &shell->env.loop;
@@ -251,15 +297,17 @@ static as_err open_handles(struct shell *shell)
     if (uv_prepare_init(loop, &shell->turn) || uv_timer_init(loop, &shell->drain) ||
         uv_signal_init(loop, &shell->terminate))
         return AS_ERR_IO;
-    if (uv_signal_init(loop, &shell->interrupt))
+    if (uv_signal_init(loop, &shell->interrupt) || uv_signal_init(loop, &shell->reload))
         return AS_ERR_IO;
+    shell->reload.data = shell;
     shell->turn.data = shell->drain.data = shell;
     shell->terminate.data = shell->interrupt.data = shell;
     if (notify_open(&shell->notify, loop, put_status, shell))
         return AS_ERR_IO;
     if (uv_prepare_start(&shell->turn, on_turn) ||
         uv_signal_start(&shell->terminate, on_signal, SIGTERM) ||
-        uv_signal_start(&shell->interrupt, on_signal, SIGINT))
+        uv_signal_start(&shell->interrupt, on_signal, SIGINT) ||
+        uv_signal_start(&shell->reload, on_reload, SIGHUP))
         return AS_ERR_IO;
     return AS_OK;
 }
@@ -281,6 +329,8 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings, enu
     *ret_shell = shell;
     err = check_start(settings, start, ret_error);
     if (!err)
+        err = settings_tls(settings, &shell->tls, ret_error);
+    if (!err)
         err = open_disk(shell, start, ret_error);
     if (!err)
         err = open_node(shell, start, &report, ret_error);
@@ -299,6 +349,8 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings, enu
     node_start(shell->env.node);
     say_started(shell, &report, api_port, agents_port);
     notify_ready(&shell->notify); /* it listens; who leads is found out while it serves */
+    say_tls("certificates", shell->tls.links, "links");
+    say_tls("certificates", shell->tls.api, "api");
     return AS_OK;
 }
 
@@ -389,9 +441,9 @@ void shell_run(struct shell *shell)
 static void close_handle(uv_handle_t *handle, void *ctx)
 {
     struct shell *shell = ctx;
-    uv_handle_t *own[] = {(uv_handle_t *)&shell->turn, (uv_handle_t *)&shell->drain,
+    uv_handle_t *own[] = {(uv_handle_t *)&shell->turn,      (uv_handle_t *)&shell->drain,
                           (uv_handle_t *)&shell->terminate, (uv_handle_t *)&shell->interrupt,
-                          (uv_handle_t *)&shell->env.pulse.timer};
+                          (uv_handle_t *)&shell->reload,    (uv_handle_t *)&shell->env.pulse.timer};
 
     for (size_t i = 0; i < AS_COUNT_OF(own); i++) {
         if (handle == own[i] && !uv_is_closing(handle))
@@ -418,5 +470,6 @@ void shell_close(struct shell *shell)
     uv_walk(&shell->env.loop, close_handle, shell);
     uv_run(&shell->env.loop, UV_RUN_DEFAULT);
     AS_ASSERT(uv_loop_close(&shell->env.loop) == 0);
+    settings_tls_close(&shell->tls);
     as_free(shell);
 }

@@ -8,6 +8,7 @@
 
 #include "assent/disk.h"
 #include "assent/pgop.h"
+#include "assent/principal.h"
 #include "assent/request.h"
 #include "assent/trace.h"
 
@@ -28,6 +29,9 @@ struct as_env_ops {
     void (*net_dial)(struct as_env *env, uint64_t connection, const char *address);
     void (*net_send)(struct as_env *env, uint64_t connection, struct as_bytes bytes);
     void (*net_close)(struct as_env *env, uint64_t connection);
+    /* Who is at the other end of a connection that is up, as its certificate says; NULL: nothing certifies it (see
+     * principal.h). A NULL function: nothing certifies any. Borrowed until the connection ends. */
+    const struct as_principal *(*net_principal)(struct as_env *env, uint64_t connection);
 
     /* node: the log's disk */
     void (*disk_start)(struct as_env *env, const struct as_disk_op *op);

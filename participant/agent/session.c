@@ -213,16 +213,29 @@ static void refuse(struct agent *agent, struct agent_session *session, const cha
     agent_session_doom(agent, session, why);
 }
 
+static const struct as_principal *principal_of(const struct agent *agent,
+                                               const struct agent_session *session)
+{
+    return agent->ops->net_principal ? agent->ops->net_principal(agent->env, session->connection)
+                                     : NULL;
+}
+
 static void on_welcome(struct agent *agent, struct agent_session *session,
                        const struct as_wire_welcome *welcome)
 {
     size_t len = strlen(agent->config.cluster);
+    const char *why = as_principal_refuses_node(principal_of(agent, session), agent->config.cluster,
+                                                welcome->node_id);
     struct as_trace trace = {
         .kind = AS_TRACE_SESSION_UP, .number = welcome->node_id, .name = session->address};
 
     if (welcome->cluster.len != len ||
         memcmp(welcome->cluster.data, agent->config.cluster, len) != 0) {
         refuse(agent, session, other_cluster, other_cluster);
+        return;
+    }
+    if (why) {
+        refuse(agent, session, why, why);
         return;
     }
     if (welcome->incarnation == 0 ||
@@ -377,11 +390,18 @@ void agent_on_connected(struct agent *agent, uint64_t connection)
                                         .cluster = text(agent->config.cluster),
                                         .name = text(agent->config.name)}};
 
+    const char *why;
+
     if (!session || session->state != AGENT_DIALING)
         return;
     session->state = AGENT_GREETING;
     session->silent_pings = 0;
-    (void)agent_send(agent, session, &msg);
+    /* Its id is not known before it says so, but who is no node of ours hears nothing at all. */
+    why = as_principal_refuses_nodes(principal_of(agent, session), agent->config.cluster);
+    if (why)
+        refuse(agent, session, why, why);
+    else
+        (void)agent_send(agent, session, &msg);
     agent_settle(agent);
 }
 

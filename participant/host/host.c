@@ -90,6 +90,12 @@ static void env_net_close(struct as_env *env, uint64_t connection)
     }
 }
 
+/* The node in this process has no certificate, and needs none. */
+static const struct as_principal *env_net_principal(struct as_env *env, uint64_t connection)
+{
+    return connection == env->linked ? NULL : net_principal(env->net, connection);
+}
+
 static void on_connected(void *ctx, uint64_t connection)
 {
     struct as_env *env = ctx;
@@ -202,6 +208,7 @@ static const struct as_env_ops env_ops = {
     .net_dial = env_net_dial,
     .net_send = env_net_send,
     .net_close = env_net_close,
+    .net_principal = env_net_principal,
     .disk_start = env_disk_start,
     .client_reply = env_client_reply,
     .pg_start = env_pg_start,
@@ -248,7 +255,7 @@ static as_err open_pg(struct as_env *env, uv_loop_t *loop, const char *cluster,
 
 as_err host_open(struct host **ret_host, uv_loop_t *loop, const struct agent_config *config,
                  const struct host_participants *participants, const struct host_link *link,
-                 void (*fatal)(const char *why))
+                 struct tls_credentials *credentials, void (*fatal)(const char *why))
 {
     struct host *host = as_alloc_zero(1, sizeof(*host));
     struct net_callbacks callbacks = {NULL, NULL, on_connected, on_bytes, on_closed};
@@ -275,6 +282,8 @@ as_err host_open(struct host **ret_host, uv_loop_t *loop, const struct agent_con
         return err;
     }
     err = net_new(&env->net, loop, &callbacks);
+    if (!err && credentials)
+        net_tls(env->net, credentials);
     if (!err)
         err = open_agent(env, config, participants);
     if (!err)
@@ -295,6 +304,11 @@ uint32_t host_up_count(const struct host *host)
     for (uint32_t i = 0; i < host->env.participant_count; i++)
         count += host->env.up[i];
     return count;
+}
+
+void host_tls(struct host *host, struct tls_credentials *credentials)
+{
+    net_tls(host->env.net, credentials);
 }
 
 void host_turn_end(struct host *host)

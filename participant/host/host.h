@@ -24,15 +24,19 @@ struct host_link {
 };
 
 struct host;
+struct tls_credentials;
 
 /*
  * Begins to connect to databases and nodes. `config` needs no participants; `link` may be NULL if
- * no address is HOST_LINK_ADDRESS. `fatal` must not return. On failure nothing is left open once
+ * no address is HOST_LINK_ADDRESS. `credentials` NULL: nodes are dialed without TLS. `fatal` must not return. On failure nothing is left open once
  * the loop has run.
  */
 as_err host_open(struct host **ret_host, uv_loop_t *loop, const struct agent_config *config,
                  const struct host_participants *participants, const struct host_link *link,
-                 void (*fatal)(const char *why)) AS_MUSTCHECK;
+                 struct tls_credentials *credentials, void (*fatal)(const char *why)) AS_MUSTCHECK;
+
+/* For the connections to come (net_tls); only if it was opened with credentials. */
+void host_tls(struct host *host, struct tls_credentials *credentials);
 
 /* What comes over the link, for its dials. */
 void host_on_connected(struct host *host, uint64_t connection);

@@ -28,7 +28,15 @@ static const char help[] =
     "  [participant.bank_a]\n"
     "  dsn = host=db1 dbname=bank user=assent\n"
     "\n"
-    "Log lines go to stderr. SIGTERM and SIGINT let what is executing end, a second one does not.\n"
+    "To nodes on other machines it needs TLS (assent certs --help, docs/security.md):\n"
+    "\n"
+    "  [tls]\n"
+    "  ca = ca.pem\n"
+    "  certificate = agent-bank_a.pem\n"
+    "  key = agent-bank_a-key.pem\n"
+    "\n"
+    "SIGHUP reloads certificates. Log lines go to stderr. SIGTERM and SIGINT let what is executing "
+    "end, a second one does not.\n"
     "Exit codes: 0 stopped when asked, 1 could not start, 2 wrong arguments or configuration.\n";
 
 static int run(const struct settings *settings)
@@ -56,6 +64,20 @@ static int run(const struct settings *settings)
     return err ? EXIT_FAILED : EXIT_FINE;
 }
 
+static int check_files(const char *config, const struct settings *settings)
+{
+    struct tls_credentials *credentials;
+    char error[512];
+
+    if (settings_tls(settings, &credentials, error) != AS_OK) {
+        fprintf(stderr, "assent-agent: %s\n", error);
+        return EXIT_USAGE;
+    }
+    tls_credentials_release(credentials);
+    printf("%s: good\n", config);
+    return EXIT_FINE;
+}
+
 int main(int argc, char **argv)
 {
     bool check = false;
@@ -80,8 +102,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "assent-agent: %s\n", error);
         code = EXIT_USAGE;
     } else if (check) {
-        printf("%s: good\n", config);
-        code = EXIT_FINE;
+        code = check_files(config, &settings);
     } else {
         code = run(&settings);
     }

@@ -21,6 +21,11 @@
 #define TEXT(f, needed) \
     KEY(f, CONFIG_TEXT, .size = sizeof(((struct settings *)0)->f), .required = (needed))
 #define NUMBER(f, least, most) KEY(f, CONFIG_NUMBER, .min = (least), .max = (most))
+#define TLS_FILE(f)                                                                               \
+    {                                                                                             \
+        .section = "tls", .key = #f, .kind = CONFIG_TEXT, .offset = offsetof(struct settings, f), \
+        .size = sizeof(((struct settings *)0)->f)                                                 \
+    }
 /* Between arrays of one limit: the table of keys has checked the length. */
 #define COPY(to, from) snprintf(to, sizeof(to), "%s", from)
 
@@ -33,6 +38,9 @@ static const struct config_key keys[] = {
     NUMBER(drain_ms, 0, 3600000),
     NUMBER(grace_ms, 1, 3600000),
     NUMBER(scan_ms, 10, 3600000),
+    TLS_FILE(ca),
+    TLS_FILE(certificate),
+    TLS_FILE(key),
     HOST_PARTICIPANT_KEYS,
 };
 
@@ -86,6 +94,9 @@ static as_err check(const struct settings *settings, const char *path, char *ret
         return refuse(ret_error, path, "agent", "cluster must be 1 to 32 of a-z, 0-9 and -");
     if (split_coordinators(settings, NULL, why))
         return refuse(ret_error, path, "agent", why);
+    if ((settings->ca[0] || settings->certificate[0] || settings->key[0]) &&
+        !(settings->ca[0] && settings->certificate[0] && settings->key[0]))
+        return refuse(ret_error, path, "tls", "needs all of ca, certificate and key, or none");
     if (settings->participants.count == 0)
         return refuse(ret_error, path, "participant.NAME", "there is no participant to serve");
     return host_participants_check(&settings->participants, path, ret_error);
@@ -114,6 +125,49 @@ as_err settings_read(const char *path, struct settings *ret, char ret_error[512]
 void settings_close(struct settings *settings)
 {
     host_participants_close(&settings->participants);
+}
+
+/* Better found here than by every node. */
+static as_err check_name(const struct settings *settings, const struct tls_credentials *credentials,
+                         char *ret_error)
+{
+    const struct as_principal *principal = tls_credentials_principal(credentials);
+    const char *missing = "this agent";
+    bool named = principal && as_principal_refuses_agent(principal, settings->cluster) == NULL;
+
+    for (uint32_t i = 0; i < settings->participants.count && named; i++) {
+        missing = settings->participants.list[i].name;
+        named =
+            as_principal_refuses_participant(
+                principal, (struct as_bytes){(const uint8_t *)missing, strlen(missing)}) == NULL;
+    }
+    if (named)
+        return AS_OK;
+    snprintf(ret_error, 512,
+             "%.150s: it names %.120s, and so cannot serve %.63s: it must be " AS_PRINCIPAL_SCHEME
+             "%s/agent/ and the names of all participants, with commas",
+             settings->certificate, principal ? principal->text : "nobody", missing,
+             settings->cluster);
+    return AS_ERR_INVALID;
+}
+
+as_err settings_tls(const struct settings *settings, struct tls_credentials **ret,
+                    char ret_error[512])
+{
+    const struct tls_files files = {settings->ca, settings->certificate, settings->key};
+    as_err err;
+
+    *ret = NULL;
+    if (!settings->ca[0])
+        return AS_OK;
+    err = tls_credentials_read(ret, &files, ret_error);
+    if (!err)
+        err = check_name(settings, *ret, ret_error);
+    if (err) {
+        tls_credentials_release(*ret);
+        *ret = NULL;
+    }
+    return err;
 }
 
 void settings_agent(const struct settings *settings, struct agent_config *ret)

@@ -26,7 +26,9 @@ struct shell {
     uv_loop_t loop;
     struct host *host;
     uv_prepare_t turn;
-    uv_signal_t terminate, interrupt;
+    uv_signal_t terminate, interrupt, reload;
+    const struct settings *settings; /* the caller's */
+    bool tls;
     uv_timer_t drain;
     struct notify notify;
     uint32_t participant_count;
@@ -100,6 +102,27 @@ static void on_signal(uv_signal_t *handle, int number)
     notify_stopping(&shell->notify, shell->drain_ms + CLOSE_MS);
 }
 
+/* What is connected goes on, with all that is under way there. */
+static void on_reload(uv_signal_t *handle, int number)
+{
+    struct shell *shell = handle->data;
+    struct tls_credentials *credentials = NULL;
+    char why[512];
+
+    (void)number;
+    if (!shell->tls || !shell->host || shell->closing) {
+        say(AS_TRACE_INFO, "nothing_to_reload", "text",
+            "SIGHUP reloads certificates, and none are configured", NULL);
+    } else if (settings_tls(shell->settings, &credentials, why)) {
+        say(AS_TRACE_ALARM, "certificates_not_reloaded", "why", why, "text",
+            "the certificates loaded before stay in use", NULL);
+    } else {
+        host_tls(shell->host, credentials);
+        tls_credentials_release(credentials); /* the host holds them */
+        say(AS_TRACE_INFO, "certificates_reloaded", "of", "links", NULL);
+    }
+}
+
 /* --- opening --- */
 
 static as_err fail(char *ret_error, as_err err, const char *what)
@@ -119,13 +142,16 @@ static as_err open_handles(struct shell *shell)
     uv_prepare_init(loop, &shell->turn);
     uv_signal_init(loop, &shell->terminate);
     uv_signal_init(loop, &shell->interrupt);
+    uv_signal_init(loop, &shell->reload);
+    shell->reload.data = shell;
     shell->turn.data = shell->drain.data = shell;
     shell->terminate.data = shell->interrupt.data = shell;
     if (notify_open(&shell->notify, loop, put_status, shell))
         return AS_ERR_IO;
     if (uv_prepare_start(&shell->turn, on_turn) ||
         uv_signal_start(&shell->terminate, on_signal, SIGTERM) ||
-        uv_signal_start(&shell->interrupt, on_signal, SIGINT))
+        uv_signal_start(&shell->interrupt, on_signal, SIGINT) ||
+        uv_signal_start(&shell->reload, on_reload, SIGHUP))
         return AS_ERR_IO;
     return AS_OK;
 }
@@ -133,6 +159,7 @@ static as_err open_handles(struct shell *shell)
 as_err shell_open(struct shell **ret_shell, const struct settings *settings, char ret_error[512])
 {
     struct shell *shell = as_alloc_zero(1, sizeof(*shell));
+    struct tls_credentials *credentials = NULL;
     struct agent_config config;
     as_err err;
 
@@ -141,12 +168,18 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings, cha
         return fail(ret_error, AS_ERR_NOMEM, "cannot start");
     shell->drain_ms = settings->drain_ms;
     shell->participant_count = settings->participants.count;
+    shell->settings = settings;
     err = open_handles(shell);
     if (err)
         return fail(ret_error, err, "cannot make an event loop");
+    err = settings_tls(settings, &credentials, ret_error);
+    if (err)
+        return err;
+    shell->tls = credentials != NULL;
     settings_agent(settings, &config);
-    err =
-        host_open(&shell->host, &shell->loop, &config, &settings->participants, NULL, end_process);
+    err = host_open(&shell->host, &shell->loop, &config, &settings->participants, NULL, credentials,
+                    end_process);
+    tls_credentials_release(credentials); /* the host holds them */
     if (err)
         return fail(ret_error, err, "cannot make the agent");
     /* Databases and coordinators may come and go: it serves those that are there. */
@@ -174,6 +207,7 @@ void shell_close(struct shell *shell)
         uv_close((uv_handle_t *)&shell->turn, NULL);
         uv_close((uv_handle_t *)&shell->terminate, NULL);
         uv_close((uv_handle_t *)&shell->interrupt, NULL);
+        uv_close((uv_handle_t *)&shell->reload, NULL);
         uv_run(&shell->loop, UV_RUN_DEFAULT);
         AS_ASSERT(uv_loop_close(&shell->loop) == 0);
     }

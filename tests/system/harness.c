@@ -141,6 +141,12 @@ static void read_description(struct sandbox *sandbox, const char *line)
         COPY_TEXT(sandbox->nodes[i].dir, "dir");
 #undef COPY_TEXT
     }
+    if (cJSON_GetObjectItem(json, "tls")) {
+        char ca[400];
+
+        snprintf(ca, sizeof(ca), "%s/ca.pem", cJSON_GetObjectItem(json, "tls")->valuestring);
+        setenv("ASSENT_CA", ca, 1); /* of our own requests, and of `assent` */
+    }
     databases = cJSON_GetObjectItem(json, "databases");
     cJSON_ArrayForEach(database, databases)
     {
@@ -182,6 +188,8 @@ void sandbox_start(struct sandbox *sandbox, const char *const *extra)
         args[count++] = extra[i];
     if (no_agents())
         args[count++] = "--no-agents";
+    if (getenv("ASSENT_TLS"))
+        args[count++] = "--tls";
     sandbox->pid = start_assent(args, &out);
     line = read_output(out, true, DEADLINE_MS * 2);
     close(out);
@@ -310,6 +318,8 @@ void http_at(const char *api, const char *method, const char *path, const char *
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    if (getenv("ASSENT_CA"))
+        curl_easy_setopt(curl, CURLOPT_CAINFO, getenv("ASSENT_CA"));
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &text);
     if (body) {

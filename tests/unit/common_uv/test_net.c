@@ -1,49 +1,12 @@
 /*
  * common/uv/net: two nets on one loop talk to each other, and raw sockets play the peers that
- * misbehave.
+ * misbehave. All that does not need a raw socket once more with TLS.
  */
-#include "tests/support/support.h"
+#include "net_rig.h"
 
 #include <netdb.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "assent/alloc.h"
-#include "assent/limits.h"
-#include "assent/map.h"
-#include "common/uv/net.h"
-
-#define DEADLINE_MS 60000
-
-struct end {
-    struct rig *rig;
-    struct net *net;
-    uint32_t accepted, connected, closed;
-    uint64_t last; /* connection of the last event */
-    as_err last_err;
-    bool last_why;
-    uint64_t bytes;
-    uint64_t hash; /* folded over all bytes in order */
-    bool echo;
-    bool close_on_bytes;
-    uint64_t redial; /* this number, to the rig's port, when it is reported closed */
-    struct as_bytes greeting;
-};
-
-struct rig {
-    uv_loop_t loop;
-    uv_prepare_t turn_end;
-    uv_timer_t deadline;
-    struct end server, client;
-    bool inside; /* a net_* call is under way */
-    bool late;
-    bool done;
-    uint16_t port;
-    char address[64];
-};
+#include "tests/support/tls_files.h"
 
 /*
  * In the C library's place, so that names mean the same on every machine: "localhost" is one
@@ -88,157 +51,6 @@ void freeaddrinfo(struct addrinfo *info)
         free(info);
         info = next;
     }
-}
-
-#define INSIDE(rig, call)      \
-    do {                       \
-        (rig)->inside = true;  \
-        call;                  \
-        (rig)->inside = false; \
-    } while (0)
-
-static uint64_t fold(uint64_t hash, const uint8_t *data, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        hash = (hash ^ data[i]) * 0x100000001b3u;
-    return hash;
-}
-
-static void on_accepted(void *ctx, uint64_t connection, const char *peer)
-{
-    struct end *end = ctx;
-
-    assert_false(end->rig->inside);
-    assert_int_equal(connection % 2, 1);
-    assert_non_null(strchr(peer, ':'));
-    end->accepted++;
-    end->last = connection;
-    if (end->greeting.len)
-        net_send(end->net, connection, end->greeting);
-}
-
-static void on_connected(void *ctx, uint64_t connection)
-{
-    struct end *end = ctx;
-
-    assert_false(end->rig->inside);
-    assert_int_equal(connection % 2, 0);
-    end->connected++;
-    end->last = connection;
-}
-
-static void on_bytes(void *ctx, uint64_t connection, struct as_bytes bytes)
-{
-    struct end *end = ctx;
-
-    assert_false(end->rig->inside);
-    end->last = connection;
-    end->bytes += bytes.len;
-    end->hash = fold(end->hash, bytes.data, bytes.len);
-    if (end->echo)
-        INSIDE(end->rig, net_send(end->net, connection, bytes));
-    if (end->close_on_bytes)
-        INSIDE(end->rig, net_close(end->net, connection));
-}
-
-static void on_closed(void *ctx, uint64_t connection, as_err err)
-{
-    struct end *end = ctx;
-
-    assert_false(end->rig->inside);
-    end->closed++;
-    end->last = connection;
-    end->last_err = err;
-    end->last_why = net_why(end->net)[0] != '\0';
-    if (end->redial == connection) {
-        end->redial = 0;
-        INSIDE(end->rig, net_dial(end->net, connection, end->rig->address));
-    }
-}
-
-static void on_turn_end(uv_prepare_t *handle)
-{
-    struct rig *rig = handle->data;
-
-    INSIDE(rig, net_flush(rig->server.net));
-    INSIDE(rig, net_flush(rig->client.net));
-}
-
-static void on_deadline(uv_timer_t *timer)
-{
-    struct rig *rig = timer->data;
-
-    rig->late = true;
-}
-
-static as_err end_open(struct rig *rig, struct end *end)
-{
-    struct net_callbacks callbacks = {end, on_accepted, on_connected, on_bytes, on_closed};
-
-    end->rig = rig;
-    return net_new(&end->net, &rig->loop, &callbacks);
-}
-
-/* Errors only where allocations are made to fail. */
-static as_err rig_open(struct rig *rig)
-{
-    char error[256] = "";
-    as_err err;
-
-    memset(rig, 0, sizeof(*rig));
-    assert_int_equal(uv_loop_init(&rig->loop), 0);
-    uv_prepare_init(&rig->loop, &rig->turn_end);
-    rig->turn_end.data = rig;
-    uv_timer_init(&rig->loop, &rig->deadline);
-    rig->deadline.data = rig;
-    uv_timer_start(&rig->deadline, on_deadline, DEADLINE_MS, 0);
-    err = end_open(rig, &rig->server);
-    if (!err)
-        err = end_open(rig, &rig->client);
-    if (!err)
-        err = net_listen(rig->server.net, "127.0.0.1:0", &rig->port, error);
-    if (!err) {
-        uv_prepare_start(&rig->turn_end, on_turn_end);
-        snprintf(rig->address, sizeof(rig->address), "127.0.0.1:%u", rig->port);
-    }
-    return err;
-}
-
-static void rig_close(struct rig *rig)
-{
-    net_free(rig->server.net);
-    net_free(rig->client.net);
-    uv_close((uv_handle_t *)&rig->turn_end, NULL);
-    uv_close((uv_handle_t *)&rig->deadline, NULL);
-    uv_run(&rig->loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&rig->loop), 0);
-}
-
-#define RUN_UNTIL(rig, condition)                                          \
-    do {                                                                   \
-        while (!(condition) && !(rig)->late)                               \
-            uv_run(&(rig)->loop, UV_RUN_ONCE);                             \
-        if (!(condition))                                                  \
-            fail_msg("deadline passed while waiting for: %s", #condition); \
-    } while (0)
-
-static void dial(struct rig *rig, uint64_t number, const char *address)
-{
-    INSIDE(rig, net_dial(rig->client.net, number, address));
-}
-
-static void put(struct rig *rig, struct end *end, uint64_t number, const void *data, size_t len)
-{
-    INSIDE(rig, net_send(end->net, number, (struct as_bytes){data, len}));
-}
-
-static uint8_t *noise(size_t len)
-{
-    uint8_t *data = test_malloc(len);
-
-    for (size_t i = 0; i < len; i++)
-        data[i] = (uint8_t)((i * 2654435761u) >> 13);
-    return data;
 }
 
 static void small_messages_go_and_come(void **state)
@@ -292,7 +104,7 @@ static void large_messages_survive_partial_writes(void **state)
 
 static void many_connections(void **state)
 {
-    enum { COUNT = 300 };
+    enum { COUNT = 250 };
     struct rig rig;
 
     (void)state;
@@ -483,17 +295,6 @@ static void closing_inside_a_callback_ends_the_events(void **state)
 
 /* --- Peers that are raw sockets --- */
 
-static int raw_connect(struct rig *rig)
-{
-    struct sockaddr_in to;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_true(fd >= 0);
-    uv_ip4_addr("127.0.0.1", rig->port, &to);
-    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
-    return fd;
-}
-
 static void a_peer_that_does_not_read_is_closed_at_the_limit(void **state)
 {
     enum { PART = 1 << 20 };
@@ -662,6 +463,33 @@ static void addresses(void **state)
     }
 }
 
+static char dir[64];
+
+static int setup_tls(void **state)
+{
+    struct certificate_pem authority;
+
+    (void)state;
+    snprintf(dir, sizeof(dir), "/tmp/assent-test-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    test_tls_make(dir, "ca", NULL, 0, 2, NULL, &authority);
+    test_tls_leaf(dir, "node", "assent://test/node/1", 0, 1, &authority);
+    certificate_close(&authority);
+    server_credentials = client_credentials = test_tls_load(dir, "ca", "node");
+    return 0;
+}
+
+static int teardown_tls(void **state)
+{
+    char command[128];
+
+    (void)state;
+    tls_credentials_release(server_credentials);
+    server_credentials = client_credentials = NULL;
+    snprintf(command, sizeof(command), "rm -rf %s", dir);
+    return system(command);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -682,6 +510,21 @@ int main(void)
         cmocka_unit_test(listening_twice_is_refused_with_a_reason),
         cmocka_unit_test(each_allocation_may_fail),
     };
+    const struct CMUnitTest tests_with_tls[] = {
+        cmocka_unit_test(small_messages_go_and_come),
+        cmocka_unit_test(large_messages_survive_partial_writes),
+        cmocka_unit_test(many_connections),
+        cmocka_unit_test(failed_dials_are_reported),
+        cmocka_unit_test(names_are_resolved),
+        cmocka_unit_test(each_address_of_a_name_is_tried),
+        cmocka_unit_test(close_lets_what_was_sent_leave),
+        cmocka_unit_test(last_words_reach_a_talking_peer),
+        cmocka_unit_test(a_number_is_free_when_closed_is_reported),
+        cmocka_unit_test(closing_inside_a_callback_ends_the_events),
+        cmocka_unit_test(listening_twice_is_refused_with_a_reason),
+        cmocka_unit_test(each_allocation_may_fail),
+    };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL) +
+           cmocka_run_group_tests(tests_with_tls, setup_tls, teardown_tls);
 }
