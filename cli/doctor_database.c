@@ -3,9 +3,11 @@
  * at each connect), and what is better otherwise. Connects as the agent would: with its dsn.
  */
 #include <libpq-fe.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/doctor.h"
 
@@ -172,8 +174,37 @@ static void check(struct database *database, PGconn *connection)
     PQclear(facts);
 }
 
+/* --- As whom --- */
+
+#define PACKAGED "/etc/assent/"
+
+/* As root, a file of the packages is looked at as the user whose daemon reads it: peer
+ * authentication and password files go by that. NULL: as we are. */
+static const struct passwd *user_of(const struct doctor_file *file)
+{
+    if (geteuid() != 0 || strncmp(file->path, PACKAGED, strlen(PACKAGED)) != 0)
+        return NULL;
+    return getpwnam(file->coordinators[0] ? "assent-agent" : "assent");
+}
+
+static PGconn *connect_as(const struct passwd *user, const char *const *names,
+                          const char *const *values)
+{
+    PGconn *connection = NULL;
+
+    if (!user || (setegid(user->pw_gid) == 0 && seteuid(user->pw_uid) == 0))
+        connection = PQconnectdbParams(names, values, 1);
+    if (user && (seteuid(0) || setegid(0))) {
+        complain("cannot be root again");
+        exit(CLI_NEGATIVE);
+    }
+    return connection;
+}
+
 void doctor_databases(struct doctor *doctor, const struct doctor_file *file)
 {
+    const struct passwd *user = user_of(file);
+
     for (size_t i = 0; i < file->participant_count; i++) {
         struct database database = {doctor, &file->participants[i], NULL};
         const char *const names[] = {"connect_timeout", "dbname", "fallback_application_name",
@@ -183,7 +214,7 @@ void doctor_databases(struct doctor *doctor, const struct doctor_file *file)
 
         if (!file->participants[i].dsn[0])
             continue; /* without a database (null), or the daemon has said so */
-        connection = PQconnectdbParams(names, values, 1);
+        connection = connect_as(user, names, values);
         if (PQstatus(connection) == CONNECTION_OK)
             check(&database, connection);
         else

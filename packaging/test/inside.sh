@@ -123,6 +123,11 @@ transfer first >/tmp/answer || fail "$(cat /tmp/answer)"
 same "bank_a" 900 "$(balance bank_a)"
 same "bank_b" 1100 "$(balance bank_b)"
 
+step "the doctor and top"
+assent doctor >/tmp/doctor || fail "assent doctor: $(cat /tmp/doctor)"
+grep -q '/etc/assent/assentd-3.ini: assentd finds it good' /tmp/doctor || fail "assent doctor: $(cat /tmp/doctor)"
+assent top --once --json | grep -q '"committed_per_s"' || fail "assent top"
+
 step "a node that is killed comes back"
 killed=$(pid_of assentd@2)
 kill -9 "$killed"
@@ -166,12 +171,31 @@ upgrade() { # FOLDER
     demand "what was committed is known" committed first
 }
 
-step "the package over itself, then a later release"
+# Moves money until told to end; what a restart refuses or loses the answer of is asked again under its id.
+move_money() {
+    local moved=0
+    while [ ! -e /tmp/enough ]; do
+        until transfer "moved-$moved" >/dev/null 2>&1; do sleep 0.05; done
+        moved=$((moved + 1))
+        echo $moved >/tmp/moved
+    done
+}
+
+step "the package over itself, then a later release, while money moves"
+runuser -u postgres -- psql -qX bank_a -c 'UPDATE accounts SET balance = 1000000'
+runuser -u postgres -- psql -qX bank_b -c 'UPDATE accounts SET balance = 0'
+move_money &
+mover=$!
+wait_for 30 "money moves" test -s /tmp/moved
 upgrade /packages
 upgrade /upgrade
 same "release" "${version%-*}-2" "$(dpkg-query -W -f='${Version}' assent-coordinator)"
-wait_for 30 "transfers go on" transfer second
-same "bank_a" 800 "$(balance bank_a)"
+touch /tmp/enough
+wait $mover
+moved=$(cat /tmp/moved)
+step "$moved transfers meanwhile"
+same "bank_a" $((1000000 - 100 * moved)) "$(balance bank_a)"
+same "bank_b" $((100 * moved)) "$(balance bank_b)"
 
 step "remove, and install again"
 dpkg -r assent-coordinator assent-agent assent-cli >/dev/null
@@ -181,8 +205,8 @@ demand "the files stay" test -e /etc/assent/agent.ini
 dpkg -i /packages/*.deb >/dev/null 2>&1 || fail "dpkg -i after a removal"
 systemctl start "${nodes[@]}" assent-agent
 wait_for 30 "three nodes with a leader" three_are_up
-demand "what was committed is known" committed second
-wait_for 30 "transfers go on" transfer third
+demand "what was committed is known" committed moved-0
+wait_for 30 "transfers go on" transfer again
 
 step "purge"
 dpkg --purge assent-coordinator assent-agent assent-cli >/tmp/purge.log 2>&1 || fail "purge: $(cat /tmp/purge.log)"
