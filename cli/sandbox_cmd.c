@@ -196,8 +196,8 @@ int cmd_sandbox_add_node(int argc, char **argv)
         .name = "sandbox add-node",
         .about =
             "Starts one more coordinator node of a running sandbox and has the cluster take it\n"
-            "in, under the next id; waits until it votes. The agents are restarted, to dial it\n"
-            "too. The same by hand: `assentd --join` and `assent cluster add`.",
+            "in, under the next id; waits until it votes. The same by hand: `assentd --join` and\n"
+            "`assent cluster add`.",
         .exits = exits,
         .options = table,
         .option_count = AS_COUNT_OF(table)};

@@ -1,6 +1,6 @@
 /*
  * One more coordinator node for a running sandbox: started with --join, added to the cluster, waited
- * for until it votes; then the agents are restarted, so that they dial it too.
+ * for until it votes.
  *
  * Fault model: what fails before the cluster has taken the node in leaves the sandbox as it was.
  * Afterwards, and when the cluster's answer was lost, the node runs on, and whether it votes is looked
@@ -69,17 +69,6 @@ static bool ask_cluster(struct sandbox *sandbox, const struct node *node)
     return added;
 }
 
-static bool agents_restart(struct sandbox *sandbox)
-{
-    const struct option_list env = {0};
-    char error[512];
-
-    for (size_t i = 0; i < sandbox->count && !sandbox->options.no_agents; i++)
-        if (!sandbox_restart(sandbox, sandbox->databases[i].agent.name, &env, error))
-            return sandbox_fail(sandbox, "%.400s", error);
-    return true;
-}
-
 /* It is there: among the nodes from now on, and stopped with the sandbox. */
 static bool take_in(struct sandbox *sandbox, struct node *node)
 {
@@ -88,7 +77,7 @@ static bool take_in(struct sandbox *sandbox, struct node *node)
     sandbox->node_count++;
     (void)text_format(sandbox->api + len, sizeof(sandbox->api) - len, ",%s", node->api);
     return sandbox_wait_ready(sandbox, &node->process, votes, node) &&
-           sandbox_write_configs(sandbox) && agents_restart(sandbox);
+           sandbox_write_configs(sandbox);
 }
 
 static bool join(struct sandbox *sandbox, struct node *node)
