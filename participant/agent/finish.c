@@ -59,7 +59,10 @@ static struct agent_live *decided_live(struct agent *agent, const struct agent_k
     return live;
 }
 
-/* Answered from memory: the same branch was finished a short while ago, and the ack got lost (R8).
+/*
+ * Answered from memory: the same branch was finished a short while ago, and the ack got lost (R8). That it was
+ * found committed against an abort (R7) is not proven a second time by an abort that bears no xid, as the next
+ * leader's answer to an inquiry does not.
  */
 static bool answered(struct agent *agent, struct agent_session *session,
                      const struct agent_key *key, bool commit)
@@ -69,6 +72,11 @@ static bool answered(struct agent *agent, struct agent_session *session,
     enum as_ack wanted = commit ? AS_ACK_COMMITTED : AS_ACK_ABORTED;
     bool read_only = past && past->outcome == 0; /* ended in itself: nothing to abort */
 
+    if (past && !commit && past->outcome == AS_ACK_HEURISTIC_COMMIT) {
+        agent_ack(agent, session->connection, key, AS_ACK_HEURISTIC_COMMIT,
+                  "decided abort, but the database said that it was committed");
+        return true;
+    }
     if (!past || !past->certain || !(past->outcome == wanted || (read_only && !commit)))
         return false;
     agent_ack(agent, session->connection, key, wanted, "");
