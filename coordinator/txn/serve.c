@@ -95,12 +95,16 @@ static void begin(struct txn *txn, struct txn_serving *serving, struct txn_parti
     txn_participant_hurry(txn, participant);
 }
 
-static void cease(struct txn_serving *serving)
+/* If nobody serves then, those whose facts another's have outdone may tell theirs again. */
+static void cease(struct txn *txn, struct txn_serving *serving)
 {
+    struct txn_participant *participant = serving->participant;
+
     if (serving->state == TXN_SERVING) {
         txn_link_remove(&serving->of_participant);
-        serving->participant->serving_count--;
         serving->participant = NULL;
+        if (--participant->serving_count == 0 && txn->drive.leading)
+            txn_timer_soon(txn, &txn->drive.serve_timer, txn->now);
     }
     serving->state = TXN_SERVING_NOT;
 }
@@ -148,7 +152,7 @@ static void evaluate(struct txn *txn, struct txn_serving *serving)
     if (same_token(&serving->identity, &participant->identity) &&
         serving->counter < participant->counter) {
         /* R7: the storage was rolled back. It serves again when it has a token of its own. */
-        cease(serving);
+        cease(txn, serving);
         msg = txn_send(txn, serving->session->id, AS_WIRE_ROTATE);
         msg->rotate.slot = serving->slot;
         msg->rotate.counter = participant->counter;
@@ -159,7 +163,7 @@ static void evaluate(struct txn *txn, struct txn_serving *serving)
         return;
     }
     if (!same_database(serving, participant))
-        cease(serving); /* until the table knows which database it is now */
+        cease(txn, serving); /* until the table knows which database it is now */
     propose_participant(txn, serving);
 }
 
@@ -204,11 +208,12 @@ static struct txn_serving *serving_make(struct txn_session *session, uint16_t sl
     return serving;
 }
 
-static void keep_facts(struct txn_serving *serving, const struct as_wire_participant *facts)
+static void keep_facts(struct txn *txn, struct txn_serving *serving,
+                       const struct as_wire_participant *facts)
 {
     if (strlen(serving->name) != facts->name.len ||
         memcmp(serving->name, facts->name.data, facts->name.len) != 0) {
-        cease(serving); /* a slot with another name is another one */
+        cease(txn, serving); /* a slot with another name is another one */
         memset(serving->name, 0, sizeof(serving->name));
         memcpy(serving->name, facts->name.data, facts->name.len);
     }
@@ -229,7 +234,7 @@ as_err txn_on_serve(struct txn *txn, const struct txn_event *event)
     if (!facts->up) {
         serving = slot_of(session, facts->slot);
         if (serving)
-            cease(serving);
+            cease(txn, serving);
         return AS_OK;
     }
     if (txn_out_reserve(&txn->out, 1, EVALUATE_BYTES))
@@ -249,7 +254,7 @@ as_err txn_on_serve(struct txn *txn, const struct txn_event *event)
         if (!serving)
             return AS_ERR_NOMEM; /* an empty session means nothing */
     }
-    keep_facts(serving, facts);
+    keep_facts(txn, serving, facts);
     if (txn->drive.leading)
         evaluate(txn, serving);
     return AS_OK;
@@ -261,7 +266,7 @@ void txn_on_unserve(struct txn *txn, const struct txn_event *event)
         slot_of(txn_session_find(txn, event->unserve.session), event->unserve.slot);
 
     if (serving)
-        cease(serving);
+        cease(txn, serving);
 }
 
 void txn_on_silent(struct txn *txn, const struct txn_event *event)
@@ -291,7 +296,7 @@ void txn_on_session_down(struct txn *txn, uint64_t id)
             TXN_OF(session->servings.next, struct txn_serving, of_session);
         struct txn_participant *participant = serving->participant;
 
-        cease(serving);
+        cease(txn, serving);
         if (participant) /* what it was told may not have arrived; another one may serve it */
             txn_participant_hurry(txn, participant);
         txn_link_remove(&serving->of_session);
@@ -339,7 +344,7 @@ static void participant_applied(struct txn *txn, struct txn_serving *serving, vo
     if (strcmp(serving->name, participant->name) != 0)
         return;
     if (serving->state == TXN_SERVING && !same_database(serving, participant)) {
-        cease(serving); /* it serves another database than the cluster goes on with */
+        cease(txn, serving); /* it serves another database than the cluster goes on with */
         serving->state = TXN_SERVING_OUTDONE;
     } else if ((serving->state == TXN_SERVING_PROPOSED || serving->state == TXN_SERVING_OUTDONE) &&
                same_database(serving, participant)) {
@@ -431,9 +436,8 @@ void txn_servings_unknown(const struct txn *txn,
 
 static void stop_one(struct txn *txn, struct txn_serving *serving, void *ctx)
 {
-    (void)txn;
     (void)ctx;
-    cease(serving);
+    cease(txn, serving);
 }
 
 void txn_servings_stop(struct txn *txn)
