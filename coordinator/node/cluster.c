@@ -31,6 +31,13 @@ static struct node_session *link_to(const struct node *node, uint64_t id)
     return NULL;
 }
 
+bool node_is_alone(const struct node *node)
+{
+    const struct raft_members *members = raft_members(node->raft);
+
+    return members->count == 0 || (members->count == 1 && members->list[0].id == node->report.node);
+}
+
 static struct node_peer *peer_of(struct node *node, uint64_t id)
 {
     for (uint32_t i = 0; i < node->peer_count; i++)
@@ -117,7 +124,7 @@ as_time node_links_tend(struct node *node)
     const struct raft_members *members = raft_members(node->raft);
     as_time now = node->ops->now(node->env), at = AS_NEVER;
 
-    if (members->count <= 1 && node->peer_count == 0)
+    if (node_is_alone(node) && node->peer_count == 0)
         return AS_NEVER;
     peers_update(node);
     for (uint32_t i = 0; i < node->peer_count; i++) {
@@ -441,7 +448,7 @@ void node_members_tend(struct node *node)
 {
     struct raft_status status;
 
-    if (!node->leading || raft_members(node->raft)->count <= 1)
+    if (!node->leading || node_is_alone(node))
         return;
     raft_look(node->raft, &status);
     if (!status.changing)

@@ -214,6 +214,9 @@ void node_readers_forget(struct node *node, uint64_t client);
 void node_link_send(struct node *node, uint64_t peer, const struct raft_message *message);
 /* Dials members that are not linked; AS_NEVER or when to look again. */
 as_time node_links_tend(struct node *node);
+/* It knows of no other member. A leader that has removed itself from a list of two is not alone: the other one must hear
+ * of it. */
+bool node_is_alone(const struct node *node);
 /* Promotes learners that have caught up. */
 void node_members_tend(struct node *node);
 /* A dial that came to nothing: true if the connection was one. */

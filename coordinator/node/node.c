@@ -243,7 +243,7 @@ void node_on_disk_done(struct node *node, uint64_t ticket, as_err err)
  * long as the log can take its vote. A leader's timer makes it write nothing. */
 static as_time raft_due(const struct node *node)
 {
-    bool stands = !node->disk_full || raft_members(node->raft)->count <= 1;
+    bool stands = !node->disk_full || node_is_alone(node);
 
     if (node->role != RAFT_LEADER && !(stands && log_has_state_room(node->log)))
         return AS_NEVER;
@@ -284,7 +284,7 @@ void node_turn_end(struct node *node)
     node_members_tend(node);
     node_snapshot_if_due(node);
     (void)node_log(node, &(struct log_event){.kind = LOG_FLUSH});
-    if (node->role == RAFT_LEADER && raft_members(node->raft)->count > 1)
+    if (node->role == RAFT_LEADER && !node_is_alone(node))
         (void)node_raft(node, &(struct raft_event){.kind = RAFT_FLUSH});
     if (node->failed)
         return;

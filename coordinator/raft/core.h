@@ -102,6 +102,7 @@ struct raft {
     /* Members. */
     struct raft_members members;
     uint64_t members_index;           /* of their entry; 0: from the config */
+    bool listed;                      /* some list since the start has had this node */
     bool leaving;                     /* a voter in the list before, and not in this one */
     struct raft_members base_members; /* as of the tail's base */
     uint64_t base_members_index;

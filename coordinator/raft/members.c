@@ -66,6 +66,7 @@ void raft_members_set(struct raft *raft, const struct raft_members *members, uin
 
     memcpy(old, raft->peers, sizeof(old));
     raft->leaving = raft_is_voter(raft) && !votes(members, raft->config.id);
+    raft->listed |= raft_member_find(members, raft->config.id) != NULL;
     raft->members = *members;
     raft->members_index = index;
     raft->peer_count = 0;

@@ -102,8 +102,8 @@ void raft_commit_to(struct raft *raft, uint64_t index)
     }
     if (raft->members_index <= before || raft->members_index > index)
         return;
-    if (raft_member_find(&raft->members, raft->config.id))
-        return;
+    if (raft_member_find(&raft->members, raft->config.id) || !raft->listed)
+        return; /* one that joins reads lists from before its time first */
     /* Removed, and it is for good (6: "the leader steps down once it has committed"). The next one
      * need not wait for a timeout. */
     raft_trace(raft, AS_TRACE_RAFT_REMOVED, index);

@@ -847,6 +847,7 @@ static void a_node_joins_and_another_is_removed(void **state)
     node_info(fourth->node, &info);
     assert_int_equal(info.leader, first->number);
     assert_int_equal(first->nodes_named, 4);
+    assert_int_equal(info.applied_index, info.last_index); /* which is a MEMBERS entry */
     gone = follower();
     assert_int_equal(node_member_change(first->node, RAFT_MEMBER_REMOVE, gone->number, NULL),
                      RAFT_REFUSED_NONE);
@@ -858,6 +859,25 @@ static void a_node_joins_and_another_is_removed(void **state)
     kill_node(first);
     first = leader_after(3 * AS_SECOND); /* two of three: the fourth is a voter */
     commit(first, "three");
+}
+
+/* The list has one member then, and it is another one: it must hear of that. */
+static void a_leader_of_two_removes_itself(void **state)
+{
+    struct as_env *first, *next;
+
+    (void)state;
+    three_nodes(0);
+    first = leader_after(AS_SECOND);
+    next = follower();
+    assert_int_equal(
+        node_member_change(first->node, RAFT_MEMBER_REMOVE, 6 - first->number - next->number, NULL),
+        RAFT_REFUSED_NONE);
+    advance(AS_SECOND);
+    assert_int_equal(node_member_change(first->node, RAFT_MEMBER_REMOVE, first->number, NULL),
+                     RAFT_REFUSED_NONE);
+    assert_ptr_equal(leader_after(2 * AS_SECOND), next);
+    commit(next, "one");
 }
 
 static void a_node_that_lags_far_behind_gets_the_snapshot(void **state)
@@ -955,6 +975,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(who_does_not_answer_a_ping_comes_last, setup, teardown),
         cmocka_unit_test_setup_teardown(a_node_joins_and_another_is_removed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_leader_of_two_removes_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(leadership_is_handed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_takes_votes_until_there_is_no_room, setup,
                                         teardown),
