@@ -7,10 +7,10 @@
 void agent_proc_boot(struct as_env *env)
 {
     struct sim *sim = env->sim;
-    uint32_t index = env->proc - sim->plan.nodes;
+    uint32_t index = env->proc - sim->node_count;
     struct agent_participant_config participants[SIM_DBS_MAX];
     struct agent_config config = {
-        .cluster = SIM_CLUSTER, .node_count = sim->plan.nodes, .participants = participants};
+        .cluster = SIM_CLUSTER, .node_count = sim->node_count, .participants = participants};
     as_err err;
 
     memset(participants, 0, sizeof participants);
@@ -28,7 +28,7 @@ void agent_proc_boot(struct as_env *env)
     }
     config.participant_count = env->view_count;
     snprintf(config.name, sizeof config.name, "%s", env->name);
-    for (uint32_t i = 0; i < sim->plan.nodes; i++)
+    for (uint32_t i = 0; i < sim->node_count; i++)
         snprintf(config.nodes[i], sizeof config.nodes[i], "node%u", i);
     env->up = true;
     SIM_SAY(sim, 1, "%s starts", env->name);

@@ -237,14 +237,14 @@ static struct as_env *node_to_ask(struct sim *sim)
     bool asks_leader = !sim_percent(sim, sim->plan.wander);
     struct node_info info;
 
-    for (uint32_t i = 0; i < sim->plan.nodes && (sim->healed || asks_leader); i++) {
+    for (uint32_t i = 0; i < sim->node_count && (sim->healed || asks_leader); i++) {
         if (!proc_alive(&sim->procs[i]))
             continue;
         node_info(sim->procs[i].node, &info);
         if (info.leading)
             return &sim->procs[i];
     }
-    return &sim->procs[sim_below(sim, sim->plan.nodes)];
+    return &sim->procs[sim_below(sim, sim->node_count)];
 }
 
 static struct sim_request *ask(struct sim *sim, struct sim_client *asker, struct sim_txn *txn,

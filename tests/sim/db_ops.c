@@ -753,7 +753,7 @@ void pg_db_lost(struct sim_db *db)
         if (!backend->over)
             end_with(backend, AS_PG_LOST);
     }
-    for (uint32_t p = sim->plan.nodes; p < sim->proc_count; p++) {
+    for (uint32_t p = sim->node_count; p < sim->proc_count; p++) {
         struct as_env *env = &sim->procs[p];
 
         for (uint32_t i = 0; env->up && i < env->view_count; i++) {

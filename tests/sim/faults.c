@@ -13,12 +13,12 @@
 
 static struct as_env *any_node(struct sim *sim)
 {
-    return &sim->procs[sim_below(sim, sim->plan.nodes)];
+    return &sim->procs[sim_below(sim, sim->node_count)];
 }
 
 static struct as_env *any_agent(struct sim *sim)
 {
-    return &sim->procs[sim->plan.nodes + sim_below(sim, sim->plan.agents)];
+    return &sim->procs[sim->node_count + sim_below(sim, sim->plan.agents)];
 }
 
 static struct sim_db *any_db(struct sim *sim)
@@ -64,11 +64,11 @@ static void by_hand(struct sim *sim)
 /* False: some agent is stopped and cannot hear of it now. */
 static bool cut_all_views(struct sim *sim, const struct sim_db *db)
 {
-    for (uint32_t p = sim->plan.nodes; p < sim->proc_count; p++) {
+    for (uint32_t p = sim->node_count; p < sim->proc_count; p++) {
         if (sim->procs[p].up && sim->procs[p].paused_until > sim->now)
             return false;
     }
-    for (uint32_t p = sim->plan.nodes; p < sim->proc_count; p++) {
+    for (uint32_t p = sim->node_count; p < sim->proc_count; p++) {
         struct as_env *env = &sim->procs[p];
 
         for (uint32_t i = 0; env->up && i < env->view_count; i++) {
@@ -254,6 +254,15 @@ static void strike(struct sim *sim, enum sim_fault fault)
     case SIM_DISK_ROT:
         rot(sim);
         break;
+    case SIM_MEMBERS:
+        members_change(sim);
+        break;
+    case SIM_NODE_WIPE:
+        members_wipe(sim);
+        break;
+    case SIM_TRANSFER:
+        members_transfer(sim);
+        break;
     case SIM_DB_KILL:
         kill_db(sim);
         break;
@@ -348,10 +357,12 @@ static void look(struct as_env *env)
 static void operator_looks(struct sim *sim, const struct sim_event *event)
 {
     (void)event;
-    for (uint32_t i = 0; i < sim->plan.nodes; i++) {
+    for (uint32_t i = 0; i < sim->node_count; i++) {
         if (sim->healed || sim_percent(sim, 20))
             look(&sim->procs[i]);
     }
+    if (sim->healed)
+        members_mend(sim);
     /* What somebody prepared under a gid of ours only that somebody can take away again; what another incarnation has
      * left behind is resolved (operator.c). */
     for (uint32_t d = 0; sim->healed && d < sim->plan.dbs; d++) {

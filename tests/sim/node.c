@@ -12,7 +12,7 @@ static struct node_config config_of(struct as_env *env)
     struct node_config config = {
         .log = {.cluster = SIM_CLUSTER,
                 .incarnation = SIM_INCARNATION,
-                .node = env->proc + 1,
+                .node = env->id,
                 .segment_bytes = SEGMENT_BYTES},
         .txn = {.seed = as_rng_next(&env->sim->rng) | 1,
                 .outcomes_max = plan->outcomes_max,
@@ -21,17 +21,21 @@ static struct node_config config_of(struct as_env *env)
                 .resend_max_ms = plan->resend_max_ms,
                 .lazy_ms = plan->lazy_ms},
         .snapshot_bytes = plan->snapshot_bytes,
-        .raft = {.members = {.count = plan->nodes}},
+        .raft = {.members = {.count = env->joins ? 0 : plan->nodes},
+                 .message_bytes = plan->message_bytes,
+                 .window_entries = plan->window_entries,
+                 .caught_up_entries = plan->caught_up_entries,
+                 .tail_keep_bytes = plan->tail_keep_bytes},
+        .joins = env->joins,
     };
 
-    for (uint32_t i = 0; i < plan->nodes; i++) {
+    for (uint32_t i = 0; i < config.raft.members.count; i++) {
         struct raft_member *member = &config.raft.members.list[i];
 
         member->id = i + 1;
         member->role = RAFT_VOTER;
         snprintf(member->address, sizeof member->address, "node%u", i);
     }
-
     return config;
 }
 
@@ -74,8 +78,12 @@ void node_proc_boot(struct as_env *env)
     struct as_disk door;
     as_err err = AS_OK;
 
-    if (!env->disk) {
-        disk_new(env);
+    if (!env->born) {
+        if (!env->disk)
+            disk_new(env);
+        disk_fill(env, false);
+        (void)disk_failed(env);
+        env->born = true;
         door = disk_door(env);
         err = log_bootstrap(&config.log, &door);
         AS_ASSERT(!err);

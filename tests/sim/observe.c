@@ -17,7 +17,7 @@
 void observe_open(struct sim *sim)
 {
     sim->oracle = sim_alloc(sim, sizeof *sim->oracle);
-    sim->oracle->logs = sim_alloc(sim, sim->plan.nodes * sizeof *sim->oracle->logs);
+    rule_members_open(sim);
 }
 
 /* --- Attempts --- */
@@ -179,7 +179,35 @@ static void agent_sends(struct as_env *env, uint64_t connection, const struct as
     }
 }
 
-static void say_message(struct as_env *env, const struct as_wire_msg *msg)
+static void say_raft(struct as_env *env, uint64_t connection, struct as_bytes bytes)
+{
+    struct raft_message m;
+    uint64_t number;
+    const struct as_env *to = net_peer(env, connection, &number);
+
+    if (raft_message_take(bytes, &m))
+        return;
+    SIM_SAY(env->sim, 2, "%s sends %s %s, term %llu: %llu %llu %llu %llu", env->name,
+            to ? to->name : "nobody", raft_message_text(m.type), (unsigned long long)m.term,
+            (unsigned long long)(m.type == RAFT_APPEND     ? m.append.prev_index
+                                 : m.type == RAFT_ACK      ? m.ack.match
+                                 : m.type == RAFT_REJECT   ? m.reject.prev_index
+                                 : m.type == RAFT_SNAPSHOT ? m.snapshot.index
+                                 : m.type == RAFT_VOTE_REPLY || m.type == RAFT_PRE_VOTE_REPLY
+                                     ? m.vote_reply.granted
+                                     : m.vote.last_index),
+            (unsigned long long)(m.type == RAFT_APPEND     ? m.append.prev_term
+                                 : m.type == RAFT_ACK      ? m.ack.round
+                                 : m.type == RAFT_REJECT   ? m.reject.hint_index
+                                 : m.type == RAFT_SNAPSHOT ? m.snapshot.chunk
+                                                           : 0),
+            (unsigned long long)(m.type == RAFT_APPEND   ? m.append.count
+                                 : m.type == RAFT_REJECT ? m.reject.hint_term
+                                                         : 0),
+            (unsigned long long)(m.type == RAFT_APPEND ? m.append.commit : 0));
+}
+
+static void say_message(struct as_env *env, uint64_t connection, const struct as_wire_msg *msg)
 {
     const struct as_wire_branch *branch =
         msg->type == AS_WIRE_EXECUTE                                ? &msg->execute.branch
@@ -195,7 +223,9 @@ static void say_message(struct as_env *env, const struct as_wire_msg *msg)
                  : msg->type == AS_WIRE_ANSWER ? (int)msg->answer.answer
                                                : 0;
 
-    if (branch)
+    if (msg->type == AS_WIRE_RAFT)
+        say_raft(env, connection, msg->raft);
+    else if (branch)
         SIM_SAY(env->sim, 1, "%s sends %s %llu.%llu/%u %d", env->name, as_wire_type_text(msg->type),
                 (unsigned long long)branch->attempt.term, (unsigned long long)branch->attempt.seq,
                 branch->number, number);
@@ -216,7 +246,7 @@ void observe_sent(struct as_env *env, uint64_t connection, struct as_bytes frame
         frames.len -= used;
         sim_mix(env->sim, (uint64_t)msg.type, connection);
         if (env->sim->verbose)
-            say_message(env, &msg);
+            say_message(env, connection, &msg);
         if (env->is_node)
             node_sends(env, connection, &msg);
         else
@@ -247,7 +277,8 @@ static void entry_seen(struct as_env *env, const struct txn_entry *entry, bool d
 {
     if (durable) {
         operator_record_durable(env, entry);
-        rule_raft_durable(env, entry, rule_r1_attempt(env->sim, entry));
+        rule_raft_durable(env, entry, rule_r1_attempt(env->sim, entry),
+                          rule_members_of(env->sim, entry));
     } else {
         rule_r1_written(env->sim, env, entry);
         rule_raft_written(env, entry);
@@ -282,6 +313,16 @@ void observe_written(struct as_env *env, const struct as_disk_op *op, bool durab
     }
 }
 
+/* What a node notes is believed in two cases: that it leads, and which list of members it goes by. */
+void observe_trace(struct as_env *env, const struct as_trace *trace)
+{
+    if (trace->kind == AS_TRACE_LEADING)
+        rule_raft_leads(env, trace->number);
+    else if (trace->kind == AS_TRACE_RAFT_MEMBERS ||
+             trace->kind == AS_TRACE_RAFT_SNAPSHOT_INSTALLED)
+        rule_members_changed(env, trace->number);
+}
+
 static as_err entry_found(void *ctx, const struct log_entry *entry)
 {
     struct txn_entry found = {entry->index, entry->term, entry->time_ms, entry->type,
@@ -314,6 +355,7 @@ void observe_opened(struct as_env *env)
     log_free(log);
     env->sim->oracle->leads[env->proc] = 0;
     rule_raft_reopened(env, report.snapshot_index);
+    rule_members_opened(env);
     rule_log_opened(env);
 }
 

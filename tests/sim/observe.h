@@ -10,12 +10,15 @@
 #include "db.h"
 #include "sim.h"
 
+struct oracle_members; /* oracle.h */
+
 void observe_open(struct sim *sim);
 struct sim_attempt *attempt_of(struct sim *sim, struct as_attempt attempt);
 struct sim_branch *branch_of(struct sim *sim, const struct as_wire_branch *branch);
 
 /* Whole frames that a process gives to the network. */
 void observe_sent(struct as_env *env, uint64_t connection, struct as_bytes frames);
+void observe_trace(struct as_env *env, const struct as_trace *trace);
 /* A write to the log begins; and is durable. */
 void observe_written(struct as_env *env, const struct as_disk_op *op, bool durable);
 /* The node has opened its log: what stands in it is durable. */
@@ -49,13 +52,27 @@ void rule_r1_answer(struct sim_request *request, const struct as_txn_view *view)
 /* --- rule_raft.c: what a majority holds stays --- */
 void rule_raft_written(struct as_env *env, const struct txn_entry *entry);
 void rule_raft_durable(struct as_env *env, const struct txn_entry *entry,
-                       struct sim_attempt *attempt);
+                       struct sim_attempt *attempt, const struct oracle_members *members);
+/* Who counts has changed: what a majority holds may be more. */
+void rule_raft_recount(struct sim *sim);
+/* A directory is gone. */
+void rule_raft_lost(struct as_env *env);
 void rule_raft_truncated(struct as_env *env, uint64_t from);
 void rule_raft_snapshot(struct as_env *env, uint64_t index);
 void rule_raft_reopens(struct as_env *env);
 void rule_raft_reopened(struct as_env *env, uint64_t snapshot_index);
 void rule_raft_leads(struct as_env *env, uint64_t term);
 bool rule_raft_newest(const struct as_env *env);
+
+/* --- rule_members.c: who counts --- */
+void rule_members_open(struct sim *sim);
+/* The list that a MEMBERS entry bears; NULL: it is none. */
+const struct oracle_members *rule_members_of(struct sim *sim, const struct txn_entry *entry);
+void rule_members_opened(struct as_env *env);
+/* The list in force at this node is another one, by the entry at `index`. */
+void rule_members_changed(struct as_env *env, uint64_t index);
+/* A leader speaks. */
+void rule_members_leads(struct as_env *env);
 
 /* --- rule_r2.c: unanimity, one dispatch --- */
 void rule_r2_execute_sent(struct sim_branch *branch, const struct as_wire_execute *execute);

@@ -7,11 +7,22 @@
 #define ORACLE_ENTRIES 16384
 #define ORACLE_TERMS 4096
 
+/* Who counts, by an entry of the log. */
+struct oracle_members {
+    uint64_t index, term; /* 0: by the bootstrap */
+    uint32_t count;
+    struct {
+        uint64_t id;
+        bool voter;
+    } list[RAFT_MEMBERS_MAX];
+};
+
 struct oracle_entry {
     uint64_t term;         /* 0: none, or not known */
     uint64_t committed_in; /* the term of the leader that did */
     bool noop;
-    struct sim_attempt *attempt; /* of a COMMIT */
+    struct sim_attempt *attempt;          /* of a COMMIT */
+    const struct oracle_members *members; /* of a MEMBERS */
 };
 
 /* What a node's disk holds for good. */
@@ -19,11 +30,17 @@ struct oracle_log {
     uint64_t last, before_last;
     bool reopening; /* what is read is old */
     struct oracle_entry entries[ORACLE_ENTRIES];
-    struct oracle_entry before[ORACLE_ENTRIES]; /* the crash */
+    struct oracle_entry *before; /* the crash */
+    uint64_t before_cap;
 };
 
 struct sim_oracle {
-    struct oracle_log *logs; /* one per node */
+    struct oracle_log *logs[SIM_IDS_MAX + 1]; /* by the node's id; 0: of one that was emptied */
+    bool lost[SIM_IDS_MAX + 1];               /* with its directory */
+    bool was_member[SIM_IDS_MAX + 1];         /* by a list that was committed */
+    struct oracle_members first;              /* of the bootstrap */
+    const struct oracle_members *members;     /* the newest list that is committed */
+    const struct oracle_members *in_force[SIM_PROCS_MAX]; /* as each node has it in memory */
     struct oracle_entry committed[ORACLE_ENTRIES];
     uint64_t committed_last;
     uint64_t term_begun;                  /* the newest term of which a NOOP was written anywhere */
@@ -32,6 +49,16 @@ struct sim_oracle {
     struct as_env *leaders[ORACLE_TERMS]; /* of each term */
     uint64_t leads[SIM_PROCS_MAX];        /* in this life of the node; 0: it never led */
 };
+
+static inline bool oracle_members_has(const struct oracle_members *members, uint64_t id,
+                                      bool as_voter)
+{
+    for (uint32_t i = 0; i < members->count; i++) {
+        if (members->list[i].id == id)
+            return !as_voter || members->list[i].voter;
+    }
+    return false;
+}
 
 static inline unsigned long long oracle_term(const struct sim_attempt *attempt)
 {

@@ -57,9 +57,26 @@ static void draw_settings(struct sim *sim, struct sim_plan *plan)
         plan->outcomes_max = (uint32_t)sim_between(sim, 4, 24);
         plan->retention_ms = (uint32_t)magnitude(sim, 1000, 5);
     }
+    if (sim_percent(sim, 50)) {
+        plan->tail_keep_bytes = (uint64_t)magnitude(sim, 256, 6);
+        plan->message_bytes = (uint32_t)magnitude(sim, 64, 6);
+        plan->window_entries = (uint32_t)sim_between(sim, 1, 20);
+        plan->caught_up_entries = (uint32_t)sim_between(sim, 1, 40);
+    }
     plan->resend_first_ms = (uint32_t)magnitude(sim, 50, 3);
     plan->resend_max_ms = (uint32_t)magnitude(sim, 500, 4);
     plan->lazy_ms = (uint32_t)magnitude(sim, 10, 4);
+}
+
+/* A lone node mostly stays alone. */
+static void draw_members(struct sim *sim, struct sim_plan *plan)
+{
+    if (plan->nodes == 1 && sim_percent(sim, 80))
+        plan->on[SIM_MEMBERS] = plan->on[SIM_NODE_WIPE] = false;
+    if (plan->on[SIM_MEMBERS] || plan->on[SIM_NODE_WIPE])
+        plan->spares = (uint32_t)sim_below(sim, SIM_NODES_MAX + 1 - plan->nodes);
+    if (plan->spares > 2)
+        plan->spares = 2;
 }
 
 void sim_plan_draw(struct sim *sim)
@@ -69,6 +86,7 @@ void sim_plan_draw(struct sim *sim)
     draw_cluster(sim, plan);
     draw_faults(sim, plan);
     draw_settings(sim, plan);
+    draw_members(sim, plan);
     plan->duration = sim_between(sim, 2 * AS_SECOND, 25 * AS_SECOND);
     plan->restart = magnitude(sim, 20 * AS_MS, 9);
     plan->wander = (uint32_t)sim_below(sim, 80);

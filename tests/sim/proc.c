@@ -116,9 +116,11 @@ void proc_init(struct sim *sim, struct as_env *env, uint32_t proc, bool is_node)
                            .connection_last = 1, /* even ones are the diallers' */
                            .clock_base = sim_between(sim, AS_SECOND, 100000 * AS_SECOND),
                            .drift_ppm = sim_between(sim, -drift, drift)};
+    env->id = proc + 1;
+    env->joins = is_node && proc >= sim->plan.nodes;
     env->wall_base_ms = 1700000000000 - env->clock_base / AS_MS;
     snprintf(env->name, sizeof env->name, "%s%u", is_node ? "node" : "agent",
-             is_node ? proc : proc - sim->plan.nodes);
+             is_node ? proc : proc - sim->node_count);
 }
 
 static void boots(struct sim *sim, const struct sim_event *event)
@@ -210,13 +212,14 @@ static void env_pg_cancel(struct as_env *env, uint32_t participant, uint64_t op_
 static void env_trace(struct as_env *env, const struct as_trace *trace)
 {
     SIM_SAY(env->sim, as_trace_level_of(trace->kind) == AS_TRACE_DEBUG ? 2 : 1,
-            "%s: %s %llu.%llu/%u %s %s%s%s", env->name, as_trace_name(trace->kind),
-            (unsigned long long)trace->attempt.term, (unsigned long long)trace->attempt.seq,
-            trace->branch, trace->id ? trace->id : "", trace->name ? trace->name : "",
-            trace->detail ? ": " : "", trace->detail ? trace->detail : "");
+            "%s: %s %llu %llu.%llu/%u %s %s%s%s", env->name, as_trace_name(trace->kind),
+            (unsigned long long)trace->number, (unsigned long long)trace->attempt.term,
+            (unsigned long long)trace->attempt.seq, trace->branch, trace->id ? trace->id : "",
+            trace->name ? trace->name : "", trace->detail ? ": " : "",
+            trace->detail ? trace->detail : "");
     sim_mix(env->sim, (uint64_t)trace->kind, trace->attempt.seq);
-    if (env->is_node && trace->kind == AS_TRACE_LEADING)
-        rule_raft_leads(env, trace->number);
+    if (env->is_node)
+        observe_trace(env, trace);
 }
 
 static void env_fatal(struct as_env *env, const char *why)

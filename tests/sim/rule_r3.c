@@ -40,6 +40,6 @@ void rule_r3_answer_sent(struct as_env *env, struct sim_branch *branch, enum as_
     else if (rule_raft_newest(env)) /* one that was deposed may not know: the agent asks again */
         SIM_CHECK(env->sim, "R3",
                   !attempt->aborted_said &&
-                      !(attempt->durable && (attempt->told || env->sim->plan.nodes == 1)),
+                      !(attempt->durable && (attempt->told || env->sim->lone)),
                   "%s (%llu.%llu/%u) is answered as pending, and is decided", BRANCH_ARGS(branch));
 }

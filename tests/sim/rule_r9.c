@@ -18,7 +18,7 @@ static bool known_commit(const struct sim *sim, const struct sim_txn *txn)
 {
     /* A leader among others hears of a majority a little later than we see it on the disks. */
     return txn->committed && rule_r9_kept(sim, txn->committed) &&
-           (sim->plan.nodes == 1 || txn->committed->told);
+           (sim->lone || txn->committed->told);
 }
 
 /* A GET is linearizable: what was told before it was asked is seen, whoever answers. Others may be answered by a leader

@@ -11,49 +11,128 @@
 
 static struct oracle_log *log_of(struct as_env *env)
 {
-    return &env->sim->oracle->logs[env->proc];
+    struct sim_oracle *oracle = env->sim->oracle;
+    struct oracle_log **log = &oracle->logs[oracle->lost[env->id] ? 0 : env->id];
+
+    if (!*log)
+        *log = sim_alloc(env->sim, sizeof **log);
+    return *log;
+}
+
+static struct oracle_entry *held_by(const struct sim *sim, uint64_t id, uint64_t index)
+{
+    struct oracle_log *log = sim->oracle->logs[id];
+
+    return log && log->entries[index].term ? &log->entries[index] : NULL;
 }
 
 static void commits(struct sim *sim, uint64_t index, uint64_t in_term)
 {
     struct sim_oracle *oracle = sim->oracle;
-    struct oracle_entry found = {0};
+    struct oracle_entry *found = NULL;
 
-    for (uint32_t n = 0; n < sim->plan.nodes && !found.term; n++)
-        found = oracle->logs[n].entries[index];
-    found.committed_in = in_term;
-    oracle->committed[index] = found;
-    if (found.noop)
-        oracle->led[found.term % ORACLE_TERMS] = found.term;
-    if (found.attempt)
-        rule_r1_committed(found.attempt);
+    for (uint64_t id = 1; id <= sim->id_last && !found; id++)
+        found = held_by(sim, id, index);
+    if (!found)
+        return;
+    oracle->committed[index] = *found;
+    oracle->committed[index].committed_in = in_term;
+    if (found->noop)
+        oracle->led[found->term % ORACLE_TERMS] = found->term;
+    if (found->members) {
+        oracle->members = found->members;
+        for (uint32_t i = 0; i < found->members->count; i++)
+            oracle->was_member[found->members->list[i].id] = true;
+    }
+    if (found->attempt)
+        rule_r1_committed(found->attempt);
+}
+
+/* By this list a majority holds that entry. */
+static bool majority_holds(const struct sim *sim, const struct oracle_members *members,
+                           uint64_t index, uint64_t term)
+{
+    uint32_t voters = 0, holders = 0;
+
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct oracle_entry *entry = held_by(sim, members->list[i].id, index);
+
+        voters += members->list[i].voter;
+        holders += members->list[i].voter && entry && entry->term == term;
+    }
+    return 2 * holders > voters;
+}
+
+/* Two lists that follow each other have no majorities that do not meet, so either may count: that before
+ * the entry, and the next one, which a leader goes by as soon as it has it in memory. */
+static bool is_held(const struct sim *sim, const struct oracle_log *log, uint64_t index)
+{
+    const struct sim_oracle *oracle = sim->oracle;
+    uint64_t term = log->entries[index].term, i = index;
+
+    while (i > 0 && !log->entries[i].members)
+        i--;
+    if (majority_holds(sim, i ? log->entries[i].members : &oracle->first, index, term))
+        return true;
+    for (i = index + 1; i <= log->last && !log->entries[i].members;)
+        i++;
+    if (i <= log->last && majority_holds(sim, log->entries[i].members, index, term))
+        return true;
+    for (uint32_t p = 0; p < sim->node_count; p++) {
+        const struct oracle_members *members = oracle->in_force[p];
+
+        if (members && members->term == term && members->index > index &&
+            majority_holds(sim, members, index, term))
+            return true;
+    }
+    return false;
 }
 
 /* What any of the holders of the newest entry has before it is the same in all of them. */
-static void try_commit(struct sim *sim, struct as_env *env, uint64_t index)
+static bool try_commit(struct sim *sim, const struct oracle_log *log, uint64_t index)
 {
     struct sim_oracle *oracle = sim->oracle;
-    const struct oracle_log *log = log_of(env);
     uint64_t term = log->entries[index].term;
-    uint32_t holders = 0;
 
-    for (uint32_t n = 0; n < sim->plan.nodes; n++)
-        holders += oracle->logs[n].entries[index].term == term;
-    if (2 * holders <= sim->plan.nodes || term < oracle->term_begun)
-        return;
+    if (term < oracle->term_begun || !is_held(sim, log, index))
+        return false;
     for (uint64_t i = oracle->committed_last + 1; i <= index; i++) {
         struct oracle_entry own = log->entries[i];
 
-        if (own.term) { /* it is this log that is committed, whatever others hold there */
-            for (uint32_t n = 0; n < sim->plan.nodes; n++) {
-                if (oracle->logs[n].entries[i].term != own.term)
-                    oracle->logs[n].entries[i] = (struct oracle_entry){0};
-            }
+        /* It is this log that is committed, whatever others hold there. */
+        for (uint64_t id = 1; own.term && id <= sim->id_last; id++) {
+            struct oracle_entry *entry = held_by(sim, id, i);
+
+            if (entry && entry->term != own.term)
+                *entry = (struct oracle_entry){0};
         }
         commits(sim, i, term);
     }
     if (index > oracle->committed_last)
         oracle->committed_last = index;
+    return true;
+}
+
+void rule_raft_recount(struct sim *sim)
+{
+    struct sim_oracle *oracle = sim->oracle;
+
+    for (uint64_t id = 1; id <= sim->id_last; id++) {
+        const struct oracle_log *log = oracle->logs[id];
+        bool found = false;
+
+        for (uint64_t i = log && !log->reopening ? log->last : 0;
+             i > oracle->committed_last && !found; i--)
+            found = log->entries[i].term && try_commit(sim, log, i);
+    }
+}
+
+/* What it held when it was lost still counts: it never votes again, so a majority must have been without it,
+ * and that one meets every other. What an empty one of the same id takes counts for nothing. */
+void rule_raft_lost(struct as_env *env)
+{
+    env->sim->oracle->logs[0] = NULL;
+    env->sim->oracle->lost[env->id] = true;
 }
 
 void rule_raft_written(struct as_env *env, const struct txn_entry *entry)
@@ -65,7 +144,7 @@ void rule_raft_written(struct as_env *env, const struct txn_entry *entry)
 }
 
 void rule_raft_durable(struct as_env *env, const struct txn_entry *entry,
-                       struct sim_attempt *attempt)
+                       struct sim_attempt *attempt, const struct oracle_members *members)
 {
     struct sim *sim = env->sim;
     struct sim_oracle *oracle = sim->oracle;
@@ -82,12 +161,14 @@ void rule_raft_durable(struct as_env *env, const struct txn_entry *entry,
               "%s has an entry of term %llu at %llu, where one of term %llu is committed",
               env->name, (unsigned long long)entry->term, (unsigned long long)i,
               (unsigned long long)oracle->committed[i].term);
-    log->entries[i] =
-        (struct oracle_entry){entry->term, 0, entry->type == TXN_RECORD_NOOP, attempt};
+    log->entries[i] = (struct oracle_entry){.term = entry->term,
+                                            .noop = entry->type == TXN_RECORD_NOOP,
+                                            .attempt = attempt,
+                                            .members = members};
     if (i > log->last)
         log->last = i;
-    if (!log->reopening || sim->plan.nodes == 1)
-        try_commit(sim, env, i);
+    if (!log->reopening || sim->lone)
+        (void)try_commit(sim, log, i);
 }
 
 void rule_raft_truncated(struct as_env *env, uint64_t from)
@@ -125,10 +206,14 @@ void rule_raft_reopens(struct as_env *env)
 {
     struct oracle_log *log = log_of(env);
 
-    memcpy(log->before, log->entries, sizeof log->entries);
+    if (log->before_cap <= log->last) {
+        log->before_cap = 2 * log->last + 64;
+        log->before = sim_alloc(env->sim, log->before_cap * sizeof log->before[0]);
+    }
+    memcpy(log->before, log->entries, (log->last + 1) * sizeof log->entries[0]);
+    memset(log->entries, 0, (log->last + 1) * sizeof log->entries[0]);
     log->before_last = log->last;
     log->reopening = true;
-    memset(log->entries, 0, (log->last + 1) * sizeof log->entries[0]);
     log->last = 0;
 }
 
@@ -150,7 +235,7 @@ void rule_raft_reopened(struct as_env *env, uint64_t snapshot_index)
     /* Opening has made durable what a write that was under way had left. */
     for (uint64_t i = log->last; i > oracle->committed_last; i--) {
         if (log->entries[i].term)
-            try_commit(env->sim, env, i);
+            (void)try_commit(env->sim, log, i);
     }
 }
 
@@ -165,6 +250,7 @@ void rule_raft_leads(struct as_env *env, uint64_t term)
               (unsigned long long)term);
     SIM_CHECK(env->sim, "raft", !*leader || *leader == env, "%s and %s both lead term %llu",
               env->name, (*leader)->name, (unsigned long long)term);
+    rule_members_leads(env);
     *leader = env;
     oracle->leads[env->proc] = term;
     if (term > oracle->term_max)

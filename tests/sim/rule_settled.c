@@ -23,7 +23,11 @@ static const char *nodes_unsettled(const struct sim *sim)
     struct node_info info;
     uint64_t last;
 
-    for (uint32_t i = 0; i < sim->plan.nodes; i++) {
+    if (members_unsettled(sim))
+        return members_unsettled(sim);
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        if (!members_has(sim, &sim->procs[i]))
+            continue; /* it may know of nothing any more */
         if (!sim->procs[i].up || sim->procs[i].turn_due)
             return "a node is not up";
         node_info(sim->procs[i].node, &info);
@@ -36,7 +40,9 @@ static const char *nodes_unsettled(const struct sim *sim)
         return "no node leads";
     node_info(leader->node, &info);
     last = info.last_index;
-    for (uint32_t i = 0; i < sim->plan.nodes; i++) {
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        if (!members_has(sim, &sim->procs[i]))
+            continue;
         node_info(sim->procs[i].node, &info);
         if (info.applied_index != last || info.last_index != last || info.persisted_index != last) {
             snprintf(why, sizeof why,
@@ -68,7 +74,7 @@ const char *rule_settled(struct sim *sim)
 {
     const char *why = nodes_unsettled(sim);
 
-    for (uint32_t p = sim->plan.nodes; p < sim->proc_count && !why; p++)
+    for (uint32_t p = sim->node_count; p < sim->proc_count && !why; p++)
         why = agent_unsettled(&sim->procs[p]);
     for (uint32_t d = 0; d < sim->plan.dbs && !why; d++)
         why = db_prepared_count(&sim->dbs[d]) ? "a branch is prepared" : NULL;

@@ -28,14 +28,17 @@ static void settle(struct sim *sim)
 
 static void build(struct sim *sim)
 {
+    sim->node_count = sim->plan.nodes + sim->plan.spares;
+    sim->proc_count = sim->node_count + sim->plan.agents;
+    sim->lone = sim->node_count == 1 && !sim->plan.on[SIM_NODE_WIPE];
+    sim->id_last = sim->node_count;
     net_open(sim);
     observe_open(sim);
     dbs_open(sim);
-    sim->proc_count = sim->plan.nodes + sim->plan.agents;
     for (uint32_t p = 0; p < sim->proc_count; p++)
-        proc_init(sim, &sim->procs[p], p, p < sim->plan.nodes);
+        proc_init(sim, &sim->procs[p], p, p < sim->node_count);
     for (uint32_t p = 0; p < sim->proc_count; p++) {
-        if (p < sim->plan.nodes)
+        if (p < sim->node_count)
             node_proc_boot(&sim->procs[p]);
         else
             agent_proc_boot(&sim->procs[p]);

@@ -6,6 +6,7 @@
  *   world.c     time, chance, events, memory       net.c      connections between processes
  *   plan.c      what a seed draws                  disk.c     a node's disk
  *   node.c      a coordinator process              db*.c      the fake PostgreSQL
+ *   members.c   who joins, leaves, is wiped
  *   agent.c     an agent process                   client.c   who asks, and remembers the answers
  *   faults.c    what goes wrong, and healing       observe.c  what the oracles see
  *   rule_*.c    the oracles, one rule each         run.c      one seed from beginning to end
@@ -26,7 +27,7 @@
 #include "coordinator/node/node.h"
 #include "participant/agent/agent.h"
 
-#define SIM_NODES_MAX 5
+#define SIM_NODES_MAX 7 /* those of the bootstrap, and spares */
 #define SIM_AGENTS_MAX 3
 #define SIM_PROCS_MAX (SIM_NODES_MAX + SIM_AGENTS_MAX)
 #define SIM_DBS_MAX 3
@@ -36,6 +37,7 @@
 #define SIM_CLIENTS_MAX 8
 #define SIM_CLUSTER "sim"
 #define SIM_INCARNATION 0x5f3a9c01d2e4b687u
+#define SIM_IDS_MAX 32  /* of nodes: a wiped one comes back under a new id */
 #define SIM_BALANCE 100 /* of every account at the beginning */
 
 struct sim;
@@ -57,7 +59,10 @@ struct sim;
     X(DISK_ERROR) /* EIO: the process must end */                                         \
     X(DISK_FULL)                                                                          \
     X(DISK_SLOW)                                                                          \
-    X(DISK_ROT) /* a bit of what was durable flips while the node is down */              \
+    X(DISK_ROT)  /* a bit of what was durable flips while the node is down */             \
+    X(MEMBERS)   /* the operator adds, promotes and removes nodes */                      \
+    X(NODE_WIPE) /* a directory is lost: the node comes back as another one */            \
+    X(TRANSFER)  /* the operator hands leadership over */                                 \
     X(DB_KILL)                                                                            \
     X(DB_LINK)     /* an agent loses its connections to a database */                     \
     X(DB_FAILOVER) /* an asynchronous standby is promoted: the last changes are gone */   \
@@ -80,7 +85,7 @@ struct sim;
 enum sim_fault { SIM_FAULT_MAP(SIM_FAULT_ENUM) SIM_FAULT_COUNT };
 
 struct sim_plan {
-    uint32_t nodes, agents, dbs, clients;
+    uint32_t nodes, spares, agents, dbs, clients; /* spares: nodes that join later */
     bool serves[SIM_AGENTS_MAX][SIM_DBS_MAX];
     enum as_proof proof[SIM_DBS_MAX];
     bool on[SIM_FAULT_COUNT];
@@ -97,8 +102,9 @@ struct sim_plan {
     uint32_t timeout_max_ms;
     uint32_t read_percent, short_percent; /* read-only branches; statements that match no row */
     bool uuids;                           /* ids are UUIDv7 */
-    uint64_t snapshot_bytes;
-    uint32_t outcomes_max, retention_ms; /* 0: defaults */
+    uint64_t snapshot_bytes, tail_keep_bytes;
+    uint32_t message_bytes, window_entries, caught_up_entries; /* of Raft; 0: defaults */
+    uint32_t outcomes_max, retention_ms;                       /* 0: defaults */
     uint32_t resend_first_ms, resend_max_ms, lazy_ms;
 };
 
@@ -139,6 +145,10 @@ struct as_env {
     bool turn_due;
     uint64_t connection_last; /* odd numbers, of accepted ones */
     /* a coordinator */
+    uint64_t id;  /* a new one with each directory */
+    bool born;    /* its directory holds a log */
+    bool joins;   /* it was not bootstrapped with the others */
+    bool emptied; /* its directory was lost, and it bears its old id */
     struct node *node;
     struct sim_disk *disk;
     struct sim_event *held; /* a log write begun in this turn */
@@ -233,8 +243,10 @@ struct sim {
     struct as_heap events;
     struct sim_event *free_events;
 
-    struct as_env procs[SIM_PROCS_MAX];
-    uint32_t proc_count;
+    struct as_env procs[SIM_PROCS_MAX]; /* nodes, then agents */
+    uint32_t proc_count, node_count;
+    bool lone;        /* there is one node, and never another */
+    uint64_t id_last; /* of a node */
     struct sim_net *net;
     struct sim_db *dbs;
     struct sim_client *clients;
@@ -247,7 +259,7 @@ struct sim {
     struct sim_oracle *oracle;
     struct sim_operator *operator;
     struct {
-        uint64_t committed, aborted, replies, refused, heuristic, crashes, faults, resolved;
+        uint64_t committed, aborted, replies, refused, heuristic, crashes, faults, members, resolved;
         uint64_t acks[AS_ACK_RETRY + 1], struck[SIM_FAULT_COUNT];
     } counts;
 };
@@ -350,6 +362,20 @@ bool disk_rot(struct as_env *env);
 void disk_unrot(struct as_env *env);
 /* The same contents for another process. */
 void disk_copy(struct as_env *to, const struct as_env *from);
+
+/* --- Members (members.c) --- */
+
+/* The operator changes one thing. */
+void members_change(struct sim *sim);
+/* A node loses its directory, if the others can bear that. */
+void members_wipe(struct sim *sim);
+void members_transfer(struct sim *sim);
+/* After healing: what was lost is removed, what joins is taken in. */
+void members_mend(struct sim *sim);
+/* NULL, or what is not mended. */
+const char *members_unsettled(const struct sim *sim);
+/* By the newest list that is committed. */
+bool members_has(const struct sim *sim, const struct as_env *env);
 
 /* --- Clients (client.c) --- */
 
