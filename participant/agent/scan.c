@@ -67,6 +67,12 @@ static struct agent_session *leader(struct agent *agent)
     return best;
 }
 
+/* It was answered so, and no other leader has come since. */
+static bool is_unknown(const struct agent *agent, const struct agent_live *live)
+{
+    return live->orphaned && live->orphan_term >= agent->term_max;
+}
+
 /* An inquiry is not a vote (R2): it can be asked at any time, of anybody, about anything. */
 static void inquire(struct scan *scan, struct agent_live *live)
 {
@@ -74,8 +80,8 @@ static void inquire(struct scan *scan, struct agent_live *live)
     struct agent_session *session = leader(agent);
     struct as_wire_msg msg = {.type = AS_WIRE_INQUIRE};
 
-    if (live->orphaned && live->orphan_term >= agent->term_max)
-        return; /* it was answered, and no other leader has come since */
+    if (is_unknown(agent, live))
+        return;
     msg.inquire.branch =
         (struct as_wire_branch){(uint16_t)scan->index, live->key.number, live->key.attempt};
     msg.inquire.id = (struct as_bytes){(const uint8_t *)live->id, strlen(live->id)};
@@ -168,8 +174,8 @@ static void listed(struct scan *scan, const struct as_pg_prepared *row, uint32_t
 
 /*
  * Prepared before the scan began, and not listed: somebody finished it. A branch that voted yes
- * asks for its decision all the same, for that has to be compared with what happened (R7). Others
- * are forgotten.
+ * asks for its decision all the same, for that has to be compared with what happened (R7), unless it was told
+ * already that nobody knows it. Others are forgotten.
  */
 static void sweep(struct scan *scan)
 {
@@ -185,7 +191,8 @@ static void sweep(struct scan *scan)
             live->seen_scan >= seq)
             continue;
         live->vanished = true;
-        if (!live->branch.voted)
+        event.unknown = is_unknown(agent, live);
+        if (!live->branch.voted || event.unknown)
             agent_step(agent, live, &event);
         else if (scan->budget > 0 &&
                  (live->vote_session == 0 ||
