@@ -17,6 +17,7 @@ struct sim_client {
     struct sim *sim;
     uint32_t index;
     struct sim_txn *again; /* to be asked again */
+    uint64_t session;      /* the highest index that it has seen (docs/consistency.md) */
 };
 
 /* --- Transactions --- */
@@ -160,13 +161,28 @@ static void drop(struct sim *sim, struct sim_request *request)
 }
 
 /* No answer: the connection has failed. Most ask again. */
-static void failed(struct sim *sim, struct sim_request *request)
+void request_failed(struct sim_request *request)
 {
+    struct sim *sim = request->node->sim;
+
     drop(sim, request);
     request->gone = true;
     if (!request->asker)
         return;
     if (sim_percent(sim, 70))
+        request->asker->again = request->txn;
+    act_later(request->asker);
+}
+
+void request_answered(struct sim_request *request, bool committed)
+{
+    struct sim *sim = request->node->sim;
+
+    drop(sim, request);
+    request->gone = true;
+    if (!request->asker)
+        return;
+    if (!committed && sim_percent(sim, 40))
         request->asker->again = request->txn;
     act_later(request->asker);
 }
@@ -184,7 +200,7 @@ static void loses_patience(struct sim *sim, const struct sim_event *event)
         node_forget(request->node->node, request->client);
         proc_after(request->node);
     }
-    failed(sim, request);
+    request_failed(request);
 }
 
 static uint32_t draw_timeout(struct sim *sim)
@@ -192,34 +208,41 @@ static uint32_t draw_timeout(struct sim *sim)
     return (uint32_t)sim_between(sim, 50, (as_time)sim->plan.timeout_max_ms);
 }
 
+void request_give(struct as_env *env, struct sim_request *request)
+{
+    const struct sim_body *body = &request->txn->bodies[request->variant];
+    struct as_submit_branch branches[SIM_BRANCHES_MAX];
+    struct as_submit submit = {.timeout_ms = request->timeout_ms,
+                               .wait = request->wait,
+                               .branch_count = body->branch_count,
+                               .branches = branches};
+
+    if (request->get) {
+        node_get(env->node, request->client, request->txn->id, request->timeout_ms, request->read,
+                 request->session);
+        return;
+    }
+    memcpy(submit.id, request->txn->id, sizeof submit.id);
+    memcpy(submit.body_hash, body->hash, AS_HASH_LEN);
+    for (uint32_t i = 0; i < body->branch_count; i++) {
+        const char *name = env->sim->dbs[body->branches[i].db].name;
+
+        branches[i] = (struct as_submit_branch){{(const uint8_t *)name, strlen(name)},
+                                                body->branches[i].read_only,
+                                                body->branches[i].work};
+    }
+    node_submit(env->node, request->client, &submit);
+}
+
 static void arrives(struct sim *sim, const struct sim_event *event)
 {
     struct sim_request *request = event->what;
-    const struct sim_body *body = &request->txn->bodies[request->variant];
-    struct as_submit_branch branches[SIM_BRANCHES_MAX];
-    struct as_submit submit = {.timeout_ms = (uint32_t)event->a,
-                               .wait = (enum as_wait)event->b,
-                               .branch_count = body->branch_count,
-                               .branches = branches};
 
     if (request->gone)
         return;
     sim_mix(sim, 'q', request->client);
-    if (request->get) {
-        node_get(request->node->node, request->client, request->txn->id, (uint32_t)event->a,
-                 NODE_READ_LINEARIZABLE, 0);
-    } else {
-        memcpy(submit.id, request->txn->id, sizeof submit.id);
-        memcpy(submit.body_hash, body->hash, AS_HASH_LEN);
-        for (uint32_t i = 0; i < body->branch_count; i++) {
-            const char *name = sim->dbs[body->branches[i].db].name;
-
-            branches[i] = (struct as_submit_branch){{(const uint8_t *)name, strlen(name)},
-                                                    body->branches[i].read_only,
-                                                    body->branches[i].work};
-        }
-        node_submit(request->node->node, request->client, &submit);
-    }
+    if (!pass_on(request->node, request))
+        request_give(request->node, request);
     proc_after(request->node);
 }
 
@@ -227,17 +250,18 @@ static void not_reached(struct sim *sim, const struct sim_event *event)
 {
     struct sim_request *request = event->what;
 
+    (void)sim;
     if (!request->gone)
-        failed(sim, request);
+        request_failed(request);
 }
 
-/* Most know who leads; after healing all of them. */
+/* Most know who leads; after healing nearly all of them. */
 static struct as_env *node_to_ask(struct sim *sim)
 {
-    bool asks_leader = !sim_percent(sim, sim->plan.wander);
+    bool asks_leader = !sim_percent(sim, sim->healed ? 20 : sim->plan.wander);
     struct node_info info;
 
-    for (uint32_t i = 0; i < sim->node_count && (sim->healed || asks_leader); i++) {
+    for (uint32_t i = 0; i < sim->node_count && asks_leader; i++) {
         if (!proc_alive(&sim->procs[i]))
             continue;
         node_info(sim->procs[i].node, &info);
@@ -252,6 +276,9 @@ static struct sim_request *ask(struct sim *sim, struct sim_client *asker, struct
 {
     struct sim_request *request = sim_alloc(sim, sizeof *request);
     as_time at = sim->now + sim_latency(sim, 2 * sim->plan.net_max), patience;
+    enum node_read read = asker && get && sim_percent(sim, 50)
+                              ? sim_percent(sim, 50) ? NODE_READ_SESSION : NODE_READ_EVENTUAL
+                              : NODE_READ_LINEARIZABLE;
     struct as_env *node = node_to_ask(sim);
     uint32_t timeout_ms = draw_timeout(sim);
     bool forgets = asker && sim_strikes_in(sim, SIM_CLIENT_FORGETS, 15);
@@ -260,6 +287,10 @@ static struct sim_request *ask(struct sim *sim, struct sim_client *asker, struct
                                     .txn = txn,
                                     .variant = variant,
                                     .get = get,
+                                    .read = read,
+                                    .session = asker ? asker->session : 0,
+                                    .timeout_ms = timeout_ms,
+                                    .wait = (enum as_wait)sim_below(sim, 3),
                                     .settled = sim->healed,
                                     .node = node,
                                     .life = node->life,
@@ -268,14 +299,19 @@ static struct sim_request *ask(struct sim *sim, struct sim_client *asker, struct
                                     .next = sim->requests};
     sim->requests = request;
     txn->requests++;
-    SIM_SAY(sim, 1, "a client %s %s, body %u", get ? "asks for" : "submits", txn->id, variant);
+    SIM_SAY(sim, 1, "a client %s %s, body %u, at %s, %s %llu", get ? "asks for" : "submits",
+            txn->id, variant, node->name,
+            read == NODE_READ_SESSION    ? "having seen"
+            : read == NODE_READ_EVENTUAL ? "eventually,"
+                                         : "linearizably,",
+            (unsigned long long)request->session);
     if (!proc_alive(node)) {
         sim_at(sim, at, NULL, not_reached, request, 0, 0);
         return request;
     }
     patience = forgets ? sim_latency(sim, 4 * sim->plan.net_max + timeout_ms * AS_MS)
                        : timeout_ms * AS_MS + ANSWER_MARGIN;
-    sim_at(sim, at, node, arrives, request, timeout_ms, sim_below(sim, 3));
+    sim_at(sim, at, node, arrives, request, 0, 0);
     sim_at(sim, sim->now + patience, NULL, loses_patience, request, forgets, 0);
     return request;
 }
@@ -284,6 +320,7 @@ void client_reply(struct as_env *env, uint64_t client, const struct as_reply *re
 {
     struct sim *sim = env->sim;
     struct sim_request *request = sim->requests;
+    uint64_t token;
 
     if (operator_reply(env, client, reply))
         return;
@@ -296,14 +333,15 @@ void client_reply(struct as_env *env, uint64_t client, const struct as_reply *re
     sim_mix(sim, client,
             reply->refused ? 100 + (uint64_t)reply->refusal : (uint64_t)reply->view->state);
     sim->counts.replies++;
-    observe_reply(env, request, reply);
-    drop(sim, request);
-    request->gone = true;
-    if (!request->asker)
+    token = observe_reply(env, request, reply);
+    if (request->origin) {
+        pass_answer(env, request, reply);
+        drop(sim, request);
         return;
-    if ((reply->refused || reply->view->state != AS_TXN_COMMITTED) && sim_percent(sim, 40))
-        request->asker->again = request->txn;
-    act_later(request->asker);
+    }
+    if (request->asker && token > request->asker->session)
+        request->asker->session = token;
+    request_answered(request, !reply->refused && reply->view->state == AS_TXN_COMMITTED);
 }
 
 void clients_node_died(struct as_env *env)
@@ -313,7 +351,11 @@ void clients_node_died(struct as_env *env)
 
     for (; request; request = next) {
         next = request->next;
-        if (request->node == env && !request->gone)
+        if (request->node != env || request->gone)
+            continue;
+        if (request->origin)
+            drop(sim, request); /* its asker hears of the lost link */
+        else
             sim_at(sim, sim->now + sim_latency(sim, AS_SECOND), NULL, not_reached, request, 0, 0);
     }
 }
@@ -339,6 +381,12 @@ static void acts(struct sim *sim, const struct sim_event *event)
     bool known = sim->txns != NULL;
 
     client->again = NULL;
+    if (sim_percent(sim, 10)) { /* somebody tells what he has seen, and with it his token */
+        const struct sim_client *other = &sim->clients[sim_below(sim, sim->plan.clients)];
+
+        if (other->session > client->session)
+            client->session = other->session;
+    }
     if (sim->healed || sim->request_last >= REQUESTS_MAX)
         return;
     if (again)

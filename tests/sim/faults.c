@@ -354,6 +354,17 @@ static void look(struct as_env *env)
         proc_after(env);
 }
 
+/* What no coordinator knows any more (R6) is finished as it was decided: other sources tell. */
+static void finish_unknown(struct sim_tx *tx)
+{
+    struct sim_branch *branch = tx->branch;
+
+    if (tx->state == TX_PREPARED && branch && !tx->impostor && branch->unknown_told) {
+        SIM_SAY(tx->db->sim, 1, "a person finishes %s", tx->gid);
+        db_finish(tx, branch->attempt->durable);
+    }
+}
+
 static void operator_looks(struct sim *sim, const struct sim_event *event)
 {
     (void)event;
@@ -369,6 +380,7 @@ static void operator_looks(struct sim *sim, const struct sim_event *event)
         for (struct sim_tx *tx = sim->dbs[d].txs; tx; tx = tx->next) {
             if (tx->state == TX_PREPARED && (tx->impostor || tx->foreign) && !operator_orphan(tx))
                 db_finish(tx, false);
+            finish_unknown(tx);
         }
     }
     sim_at(sim, sim->now + OPERATOR_EVERY, NULL, operator_looks, NULL, 0, 0);

@@ -17,6 +17,7 @@ static struct node_config config_of(struct as_env *env)
         .txn = {.seed = as_rng_next(&env->sim->rng) | 1,
                 .outcomes_max = plan->outcomes_max,
                 .retention_ms = plan->retention_ms,
+                .committed_bytes_max = plan->committed_bytes_max,
                 .resend_first_ms = plan->resend_first_ms,
                 .resend_max_ms = plan->resend_max_ms,
                 .lazy_ms = plan->lazy_ms},

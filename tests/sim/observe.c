@@ -276,9 +276,14 @@ static uint64_t get(const uint8_t *at, int bytes)
 static void entry_seen(struct as_env *env, const struct txn_entry *entry, bool durable)
 {
     if (durable) {
-        operator_record_durable(env, entry);
-        rule_raft_durable(env, entry, rule_r1_attempt(env->sim, entry),
-                          rule_members_of(env->sim, entry));
+        struct oracle_entry seen = {.term = entry->term,
+                                    .noop = entry->type == TXN_RECORD_NOOP,
+                                    .attempt = rule_r1_attempt(env->sim, entry),
+                                    .members = rule_members_of(env->sim, entry),
+                                    .horizon = rule_r8_horizon_of(env->sim, entry),
+                                    .resolve = operator_record_of(env->sim, entry)};
+
+        rule_raft_durable(env, entry->index, &seen);
     } else {
         rule_r1_written(env->sim, env, entry);
         rule_raft_written(env, entry);
@@ -387,15 +392,20 @@ void observe_pg_finish(struct as_env *env, struct sim_tx *tx, bool commit)
 
 /* --- Answers, and the end --- */
 
-void observe_reply(struct as_env *env, struct sim_request *request, const struct as_reply *reply)
+uint64_t observe_reply(struct as_env *env, struct sim_request *request,
+                       const struct as_reply *reply)
 {
     struct sim *sim = env->sim;
+    uint64_t token = rule_reads_token(env, request, reply);
 
     if (!reply->refused)
         rule_r1_answer(request, reply->view);
     rule_r9_reply(request, reply);
-    if (!reply->refused)
+    if (!reply->refused) {
+        rule_reads_answer(request, reply->view);
         rule_r7_view(sim, attempt_of(sim, reply->view->attempt), reply->view);
+    }
+    return token;
 }
 
 const char *observe_unsettled(struct sim *sim)

@@ -11,6 +11,8 @@
 #include "sim.h"
 
 struct oracle_members; /* oracle.h */
+struct oracle_entry;
+struct sim_resolve; /* operator.c */
 
 void observe_open(struct sim *sim);
 struct sim_attempt *attempt_of(struct sim *sim, struct as_attempt attempt);
@@ -23,7 +25,9 @@ void observe_trace(struct as_env *env, const struct as_trace *trace);
 void observe_written(struct as_env *env, const struct as_disk_op *op, bool durable);
 /* The node has opened its log: what stands in it is durable. */
 void observe_opened(struct as_env *env);
-void observe_reply(struct as_env *env, struct sim_request *request, const struct as_reply *reply);
+/* Returns the index of the log that the client is shown with it. */
+uint64_t observe_reply(struct as_env *env, struct sim_request *request,
+                       const struct as_reply *reply);
 void observe_agent_died(struct as_env *env);
 void observe_pg_start(struct as_env *env, const struct sim_db *db, const struct as_pg_op *op);
 /* An agent's COMMIT or ROLLBACK PREPARED takes effect. */
@@ -36,7 +40,8 @@ void observe_end(struct sim *sim);
 void operator_start(struct sim *sim);
 /* Left behind by another incarnation. */
 bool operator_orphan(const struct sim_tx *tx);
-void operator_record_durable(struct as_env *env, const struct txn_entry *entry);
+struct sim_resolve *operator_record_of(struct sim *sim, const struct txn_entry *entry);
+void operator_record_committed(struct sim_resolve *ask);
 /* False: it is not his. */
 bool operator_reply(struct as_env *env, uint64_t client, const struct as_reply *reply);
 void rule_r6_resolve_sent(struct as_env *env, const struct as_wire_resolve *msg);
@@ -51,8 +56,7 @@ void rule_r1_answer(struct sim_request *request, const struct as_txn_view *view)
 
 /* --- rule_raft.c: what a majority holds stays --- */
 void rule_raft_written(struct as_env *env, const struct txn_entry *entry);
-void rule_raft_durable(struct as_env *env, const struct txn_entry *entry,
-                       struct sim_attempt *attempt, const struct oracle_members *members);
+void rule_raft_durable(struct as_env *env, uint64_t index, const struct oracle_entry *entry);
 /* Who counts has changed: what a majority holds may be more. */
 void rule_raft_recount(struct sim *sim);
 /* A directory is gone. */
@@ -93,10 +97,26 @@ void rule_r7_ack_sent(struct as_env *env, struct sim_branch *branch, const struc
 void rule_r7_settled(struct sim_attempt *attempt, const struct as_txn_view *view);
 void rule_r7_view(struct sim *sim, struct sim_attempt *attempt, const struct as_txn_view *view);
 
+/* --- rule_r8.c: the horizon --- */
+const struct as_attempt *rule_r8_horizon_of(struct sim *sim, const struct txn_entry *entry);
+void rule_r8_committed(struct sim *sim, const struct oracle_entry *entry);
+/* That attempt may be answered as unknown. */
+bool rule_r8_covers(struct sim *sim, const struct sim_attempt *attempt);
+
 /* --- rule_r9.c: one outcome per id --- */
 void rule_r9_begins(struct as_env *env, struct sim_attempt *attempt);
 void rule_r9_reply(struct sim_request *request, const struct as_reply *reply);
 bool rule_r9_kept(const struct sim *sim, const struct sim_attempt *attempt);
+
+/* --- rule_reads.c: what a read must have seen --- */
+uint64_t rule_reads_token(struct as_env *env, const struct sim_request *request,
+                          const struct as_reply *reply);
+bool rule_reads_must_know(const struct sim_request *request);
+void rule_reads_answer(struct sim_request *request, const struct as_txn_view *view);
+
+/* --- rule_pass.c: requests passed on --- */
+void rule_pass_arrives(struct as_env *env, uint64_t client);
+void rule_pass_answered(struct sim_request *request, uint64_t answer);
 
 /* --- rule_r10.c: read-only branches --- */
 void rule_r10_read_finish_sent(struct sim_branch *branch);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "observe.h"
+#include "oracle.h"
 
 #define ACTS_EVERY (120 * AS_MS)
 #define OTHER_INCARNATION 0xaau
@@ -20,8 +21,8 @@ struct sim_resolve {
     struct sim_tx *tx; /* as it was when he asked */
     bool lists, commit;
     char gid[AS_GID_LEN_MAX + 1], who[32];
-    uint32_t durable; /* bits of the nodes that hold its record */
-    bool told;        /* some agent was */
+    bool logged; /* its record is committed */
+    bool told;   /* some agent was */
     struct sim_resolve *next;
 };
 
@@ -108,8 +109,10 @@ static void list(struct sim *sim, struct as_env *env, struct sim_db *db)
 static void resolve(struct sim *sim, struct as_env *env, struct sim_tx *tx)
 {
     struct sim_resolve *ask = ask_new(sim, tx->db);
+    bool ours =
+        sim->plan.committed_bytes_max && tx->branch; /* perhaps beyond the horizon: told truly */
     struct as_resolve words = {.participant = tx->db->name,
-                               .commit = draw(sim, 2),
+                               .commit = ours ? tx->branch->attempt->durable : draw(sim, 2),
                                .other_incarnation = sim->healed || draw(sim, 4) > 0,
                                .why = {(const uint8_t *)"drawn", 5}};
     as_err err = as_gid_parse(tx->gid, strlen(tx->gid), &words.gid);
@@ -127,7 +130,7 @@ static void resolve(struct sim *sim, struct as_env *env, struct sim_tx *tx)
 
 static void acts(struct sim *sim, const struct sim_event *event)
 {
-    struct as_env *env = &sim->procs[draw(sim, sim->plan.nodes)];
+    struct as_env *env = &sim->procs[draw(sim, sim->node_count)];
     struct sim_db *db = &sim->dbs[draw(sim, sim->plan.dbs)];
     struct sim_tx *tx;
 
@@ -166,38 +169,54 @@ static struct sim_resolve *ask_of(struct sim *sim, uint64_t client)
     return ask;
 }
 
-void operator_record_durable(struct as_env *env, const struct txn_entry *entry)
+struct sim_resolve *operator_record_of(struct sim *sim, const struct txn_entry *entry)
 {
-    struct sim *sim = env->sim;
     struct txn_record record;
 
     if (entry->type != TXN_RECORD_RESOLVE || txn_record_take(entry->type, entry->payload, &record))
-        return;
+        return NULL;
     for (struct sim_resolve *ask = sim->operator->asks; ask; ask = ask->next) {
         if (strlen(ask->who) == record.resolve.who.len &&
             memcmp(ask->who, record.resolve.who.data, record.resolve.who.len) == 0)
-            ask->durable |= 1u << env->proc;
+            return ask;
     }
+    return NULL;
 }
 
-static bool majority(const struct sim *sim, uint32_t nodes)
+void operator_record_committed(struct sim_resolve *ask)
 {
-    return 2 * (uint32_t)__builtin_popcount(nodes) > sim->plan.nodes;
+    if (ask)
+        ask->logged = true;
+}
+
+/* A branch of ours whose attempt the horizon has passed: nobody can answer for it. */
+static struct sim_branch *beyond_horizon(struct sim *sim, const char *gid)
+{
+    struct sim_branch *branch = db_branch_of(sim, gid);
+
+    return branch && rule_r8_covers(sim, branch->attempt) ? branch : NULL;
 }
 
 void rule_r6_resolve_sent(struct as_env *env, const struct as_wire_resolve *msg)
 {
     struct sim *sim = env->sim;
     char gid[AS_GID_LEN_MAX + 1] = "";
+    struct sim_branch *branch;
     bool logged = false;
 
     memcpy(gid, msg->gid.data, msg->gid.len);
-    SIM_CHECK(sim, "R6", of_another_incarnation(gid),
+    branch = beyond_horizon(sim, gid);
+    SIM_CHECK(sim, "R6", of_another_incarnation(gid) || branch,
               "an agent is told to resolve %s, which the log answers for", gid);
+    if (branch && msg->commit)
+        branch->commit_told = true;
+    else if (branch)
+        branch->abort_told = true;
+    rule_raft_recount(sim);
     for (struct sim_resolve *ask = sim->operator->asks; ask; ask = ask->next) {
         if (ask->commit != msg->commit || strcmp(ask->gid, gid) != 0)
             continue;
-        logged |= majority(sim, ask->durable);
+        logged |= ask->logged;
         ask->told = true;
     }
     SIM_CHECK(sim, "R6", logged, "an agent is told to %s %s before that is in the log",
@@ -233,9 +252,10 @@ static void list_is_true(struct as_env *env, const struct as_prepared_list *list
                       ? NULL
                       : attempt_of(env->sim, row->parts.attempt);
         SIM_CHECK(env->sim, "R3",
-                  !attempt || (row->verdict != AS_VERDICT_UNKNOWN &&
-                               (row->verdict != AS_VERDICT_COMMIT || attempt->durable) &&
-                               (row->verdict != AS_VERDICT_ABORT || !attempt->durable)),
+                  !attempt ||
+                      ((row->verdict != AS_VERDICT_UNKNOWN || rule_r8_covers(env->sim, attempt)) &&
+                       (row->verdict != AS_VERDICT_COMMIT || attempt->durable) &&
+                       (row->verdict != AS_VERDICT_ABORT || !attempt->durable)),
                   "%s is listed with the answer %s, and that is not so", gid,
                   as_verdict_text(row->verdict));
     }
@@ -255,7 +275,8 @@ bool operator_reply(struct as_env *env, uint64_t client, const struct as_reply *
     if (!reply->resolved)
         return true;
     sim->counts.resolved++;
-    SIM_CHECK(sim, "R6", of_another_incarnation(ask->gid) && ask->told,
+    SIM_CHECK(sim, "R6",
+              (of_another_incarnation(ask->gid) || beyond_horizon(sim, ask->gid)) && ask->told,
               "%s is resolved, and the log answers for it", ask->gid);
     SIM_CHECK(sim, "R7",
               ask->db->disturbed || ask->tx->state == (ask->commit ? TX_COMMITTED : TX_ABORTED),

@@ -52,11 +52,14 @@ static void draw_settings(struct sim *sim, struct sim_plan *plan)
     plan->read_percent = sim_percent(sim, 50) ? (uint32_t)sim_below(sim, 60) : 0;
     plan->short_percent = (uint32_t)sim_below(sim, 15);
     plan->uuids = sim_percent(sim, 20);
+    plan->passes = sim_percent(sim, 70);
     plan->snapshot_bytes = sim_percent(sim, 50) ? (uint64_t)magnitude(sim, 1024, 5) : 0;
     if (sim_percent(sim, 25)) {
         plan->outcomes_max = (uint32_t)sim_between(sim, 4, 24);
         plan->retention_ms = (uint32_t)magnitude(sim, 1000, 5);
     }
+    if (plan->outcomes_max && sim_percent(sim, 60))
+        plan->committed_bytes_max = (uint64_t)sim_between(sim, 300, 2500);
     if (sim_percent(sim, 50)) {
         plan->tail_keep_bytes = (uint64_t)magnitude(sim, 256, 6);
         plan->message_bytes = (uint32_t)magnitude(sim, 64, 6);

@@ -197,6 +197,18 @@ static void env_client_reply(struct as_env *env, uint64_t client, const struct a
         client_reply(env, client, reply);
 }
 
+static void env_forwarded(struct as_env *env, uint64_t forward, struct as_bytes request)
+{
+    if (!env->dying)
+        pass_arrives(env, forward, request);
+}
+
+static void env_forward_done(struct as_env *env, uint64_t client, as_err err, struct as_bytes reply)
+{
+    if (!env->dying)
+        pass_done(env, client, err, reply);
+}
+
 static void env_pg_start(struct as_env *env, const struct as_pg_op *op)
 {
     if (!env->dying)
@@ -240,6 +252,8 @@ const struct as_env_ops sim_env_ops = {
     .net_close = env_net_close,
     .disk_start = env_disk_start,
     .client_reply = env_client_reply,
+    .forwarded = env_forwarded,
+    .forward_done = env_forward_done,
     .pg_start = env_pg_start,
     .pg_cancel = env_pg_cancel,
     .trace = env_trace,

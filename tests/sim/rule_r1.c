@@ -66,11 +66,18 @@ void rule_r1_committed(struct sim_attempt *attempt)
     sim->counts.committed++;
 }
 
+static bool is_durable(struct sim_attempt *attempt)
+{
+    if (!attempt->durable)
+        rule_raft_recount(attempt->sim);
+    return attempt->durable;
+}
+
 void rule_r1_commit_sent(struct sim_branch *branch, const struct as_wire_decision *decision)
 {
     struct sim *sim = branch->attempt->sim;
 
-    SIM_CHECK(sim, "R1", branch->attempt->durable,
+    SIM_CHECK(sim, "R1", is_durable(branch->attempt),
               "an agent is told to commit %s (%llu.%llu/%u) before its COMMIT is durable",
               BRANCH_ARGS(branch));
     SIM_CHECK(sim, "R7",
@@ -102,7 +109,7 @@ void rule_r1_answer(struct sim_request *request, const struct as_txn_view *view)
         return;
     SIM_CHECK(sim, "R1", attempt && attempt->txn == request->txn,
               "%s is answered as committed, by an attempt that is none of it", view->id);
-    SIM_CHECK(sim, "R1", attempt->durable || only_read(attempt),
+    SIM_CHECK(sim, "R1", only_read(attempt) || is_durable(attempt),
               "%s (%llu.%llu) is answered as committed before its COMMIT is durable",
               ATTEMPT_ARGS(attempt));
     for (uint32_t i = 0; i < attempt->branch_count && view->applied; i++) {

@@ -33,11 +33,13 @@ void rule_r3_answer_sent(struct as_env *env, struct sim_branch *branch, enum as_
     struct sim_attempt *attempt = branch->attempt;
 
     leads(env, branch);
-    if (answer ==
-        AS_ANSWER_UNKNOWN) /* no horizon is ever set here: of a branch in no record only */
-        SIM_CHECK(env->sim, "R3", branch->read_only && attempt->durable,
+    if (answer == AS_ANSWER_UNKNOWN) { /* or it is a branch in no record */
+        SIM_CHECK(env->sim, "R3",
+                  (branch->read_only && attempt->durable) || rule_r8_covers(env->sim, attempt),
                   "%s (%llu.%llu/%u) is answered as unknown", BRANCH_ARGS(branch));
-    else if (rule_raft_newest(env)) /* one that was deposed may not know: the agent asks again */
+        branch->unknown_told = true;
+        env->sim->counts.unknown++;
+    } else if (rule_raft_newest(env)) /* one that was deposed may not know: the agent asks again */
         SIM_CHECK(env->sim, "R3",
                   !attempt->aborted_said &&
                       !(attempt->durable && (attempt->told || env->sim->lone)),

@@ -28,6 +28,8 @@ static bool must_know(const struct sim_request *request)
     const struct sim *sim = request->node->sim;
     const struct sim_txn *txn = request->txn;
 
+    if (request->read != NODE_READ_LINEARIZABLE)
+        return rule_reads_must_know(request);
     return known_commit(sim, txn) &&
            (rule_raft_newest(request->node) ||
             (request->get && txn->committed->told && txn->committed->told_at < request->sent_at));
@@ -73,7 +75,9 @@ static void reply_committed(struct sim *sim, struct sim_request *request,
 
     SIM_CHECK(sim, "R9", request->get || attempt->variant == request->variant,
               "%s (%llu.%llu) is the answer to a request with another body", ATTEMPT_ARGS(attempt));
-    SIM_CHECK(sim, "R9", !known_commit(sim, txn) || txn->committed == attempt,
+    SIM_CHECK(sim, "R9",
+              request->read != NODE_READ_LINEARIZABLE || !known_commit(sim, txn) ||
+                  txn->committed == attempt,
               "%s (%llu.%llu) is answered as committed, and another attempt has",
               ATTEMPT_ARGS(attempt));
     if (!attempt->told)

@@ -3,8 +3,8 @@
  * entry in its place, in memory, after a crash, or in a later term. What is committed here is the decision of R1; a
  * lone node is a majority of one.
  *
- * An entry counts as committed when a majority holds it durable and no later term has begun by then (figure 8), and with
- * it everything before it in that log.
+ * An entry counts as committed when a majority holds it durable and no later term has begun by then without it
+ * (figure 8), and with it everything before it in that log.
  */
 #include "observe.h"
 #include "oracle.h"
@@ -44,8 +44,12 @@ static void commits(struct sim *sim, uint64_t index, uint64_t in_term)
         for (uint32_t i = 0; i < found->members->count; i++)
             oracle->was_member[found->members->list[i].id] = true;
     }
-    if (found->attempt)
+    rule_r8_committed(sim, found);
+    operator_record_committed(found->resolve);
+    if (found->attempt) {
+        found->attempt->index = index;
         rule_r1_committed(found->attempt);
+    }
 }
 
 /* By this list a majority holds that entry. */
@@ -88,13 +92,30 @@ static bool is_held(const struct sim *sim, const struct oracle_log *log, uint64_
     return false;
 }
 
+/* Later terms have begun, each with this entry in its leader's log: a leader that was deposed and does not know it
+ * may have counted its own disk last. */
+static bool is_in_later_terms(const struct sim *sim, uint64_t index, uint64_t term)
+{
+    const struct sim_oracle *oracle = sim->oracle;
+
+    for (uint64_t later = term + 1; later <= oracle->term_begun; later++) {
+        uint64_t by = oracle->begun_by[later % ORACLE_TERMS];
+        const struct oracle_entry *entry = by ? held_by(sim, by, index) : NULL;
+
+        if (by && (!entry || entry->term != term))
+            return false;
+    }
+    return true;
+}
+
 /* What any of the holders of the newest entry has before it is the same in all of them. */
 static bool try_commit(struct sim *sim, const struct oracle_log *log, uint64_t index)
 {
     struct sim_oracle *oracle = sim->oracle;
     uint64_t term = log->entries[index].term;
 
-    if (term < oracle->term_begun || !is_held(sim, log, index))
+    if ((term < oracle->term_begun && !is_in_later_terms(sim, index, term)) ||
+        !is_held(sim, log, index))
         return false;
     for (uint64_t i = oracle->committed_last + 1; i <= index; i++) {
         struct oracle_entry own = log->entries[i];
@@ -139,17 +160,19 @@ void rule_raft_written(struct as_env *env, const struct txn_entry *entry)
 {
     struct sim_oracle *oracle = env->sim->oracle;
 
-    if (entry->type == TXN_RECORD_NOOP && entry->term > oracle->term_begun)
+    if (entry->type != TXN_RECORD_NOOP)
+        return;
+    if (entry->term > oracle->term_begun)
         oracle->term_begun = entry->term;
+    if (!oracle->begun_by[entry->term % ORACLE_TERMS])
+        oracle->begun_by[entry->term % ORACLE_TERMS] = env->id;
 }
 
-void rule_raft_durable(struct as_env *env, const struct txn_entry *entry,
-                       struct sim_attempt *attempt, const struct oracle_members *members)
+void rule_raft_durable(struct as_env *env, uint64_t i, const struct oracle_entry *entry)
 {
     struct sim *sim = env->sim;
     struct sim_oracle *oracle = sim->oracle;
     struct oracle_log *log = log_of(env);
-    uint64_t i = entry->index;
 
     AS_ASSERT(i < ORACLE_ENTRIES);
     /* On a node that was cut off another one may stand there for a while, of a term before that in which it was
@@ -161,10 +184,7 @@ void rule_raft_durable(struct as_env *env, const struct txn_entry *entry,
               "%s has an entry of term %llu at %llu, where one of term %llu is committed",
               env->name, (unsigned long long)entry->term, (unsigned long long)i,
               (unsigned long long)oracle->committed[i].term);
-    log->entries[i] = (struct oracle_entry){.term = entry->term,
-                                            .noop = entry->type == TXN_RECORD_NOOP,
-                                            .attempt = attempt,
-                                            .members = members};
+    log->entries[i] = *entry;
     if (i > log->last)
         log->last = i;
     if (!log->reopening || sim->lone)
@@ -244,6 +264,9 @@ void rule_raft_leads(struct as_env *env, uint64_t term)
 {
     struct sim_oracle *oracle = env->sim->oracle;
     struct as_env **leader = &oracle->leaders[term % ORACLE_TERMS];
+
+    if (oracle->led[term % ORACLE_TERMS] != term)
+        rule_raft_recount(env->sim);
 
     SIM_CHECK(env->sim, "R3", oracle->led[term % ORACLE_TERMS] == term,
               "%s leads term %llu before its NOOP is committed", env->name,

@@ -8,6 +8,7 @@
  *   node.c      a coordinator process              db*.c      the fake PostgreSQL
  *   members.c   who joins, leaves, is wiped
  *   agent.c     an agent process                   client.c   who asks, and remembers the answers
+ *   pass.c      requests passed on to the leader
  *   faults.c    what goes wrong, and healing       observe.c  what the oracles see
  *   rule_*.c    the oracles, one rule each         run.c      one seed from beginning to end
  *
@@ -102,9 +103,11 @@ struct sim_plan {
     uint32_t timeout_max_ms;
     uint32_t read_percent, short_percent; /* read-only branches; statements that match no row */
     bool uuids;                           /* ids are UUIDv7 */
+    bool passes;                          /* who does not lead passes requests on */
     uint64_t snapshot_bytes, tail_keep_bytes;
     uint32_t message_bytes, window_entries, caught_up_entries; /* of Raft; 0: defaults */
     uint32_t outcomes_max, retention_ms;                       /* 0: defaults */
+    uint64_t committed_bytes_max; /* of their set: above it the horizon moves; 0: default */
     uint32_t resend_first_ms, resend_max_ms, lazy_ms;
 };
 
@@ -179,6 +182,7 @@ struct sim_branch {
     uint64_t vote_xid;
     struct as_identity vote_identity;
     bool abort_told, commit_told; /* to an agent */
+    bool unknown_told;            /* a person must finish it */
     uint32_t xid_told;            /* with an abort: bits of the agents, as long as they live */
     bool committed_ever;
     enum as_ack heuristic; /* reported by an agent; 0: none */
@@ -191,6 +195,7 @@ struct sim_attempt {
     struct as_attempt attempt;
     struct sim_txn *txn;
     uint32_t variant; /* of the body */
+    uint64_t index;   /* of its COMMIT, once it is durable */
     as_time begun_at;
     uint32_t branch_count;
     struct sim_branch branches[SIM_BRANCHES_MAX];
@@ -227,6 +232,8 @@ struct sim_txn {
     bool committed_said, aborted_said; /* answered to a client, by whatever attempt */
     as_time said_at;
     uint32_t requests;
+    uint32_t
+        seen[SIM_NODES_MAX]; /* answered as committed by this node in this life (plus 1) of it */
     struct sim_txn *next;
 };
 
@@ -254,12 +261,13 @@ struct sim {
     uint32_t txn_count;
     struct sim_attempt **attempts;
     uint32_t attempt_count, attempt_cap;
-    uint64_t request_last;
+    uint64_t request_last, served_last, answer_last;
     struct sim_request *requests; /* that wait for an answer */
     struct sim_oracle *oracle;
     struct sim_operator *operator;
     struct {
-        uint64_t committed, aborted, replies, refused, heuristic, crashes, faults, members, resolved;
+        uint64_t committed, aborted, replies, refused, heuristic, crashes, faults, members,
+            resolved, passed, horizons, unknown;
         uint64_t acks[AS_ACK_RETRY + 1], struck[SIM_FAULT_COUNT];
     } counts;
 };
@@ -384,6 +392,16 @@ struct sim_request {
     struct sim_txn *txn;
     uint32_t variant;
     bool get, settled; /* settled: asked after healing */
+    enum node_read read;
+    uint64_t session; /* SESSION: the index that its client has seen */
+    uint32_t timeout_ms;
+    enum as_wait wait;
+    /* Passed on: the leader serves a request of its own in its place. */
+    bool passed;                /* waits for env->forward_done */
+    struct sim_request *served; /* that of the leader */
+    struct sim_request *origin; /* and back; NULL: a client asks */
+    uint64_t forward;           /* the leader's number of it */
+    uint64_t answer;            /* what it answered: a number of its own */
     struct as_env *node;
     uint32_t life;
     as_time sent_at;
@@ -393,6 +411,11 @@ struct sim_request {
     struct sim_request *next;
 };
 
+/* What is asked is given to the node, which may answer in this very call. */
+void request_give(struct as_env *env, struct sim_request *request);
+/* It is over, with an answer or without one. */
+void request_answered(struct sim_request *request, bool committed);
+void request_failed(struct sim_request *request);
 void clients_start(struct sim *sim);
 void client_reply(struct as_env *env, uint64_t client, const struct as_reply *reply);
 void clients_node_died(struct as_env *env);
@@ -400,6 +423,15 @@ void clients_node_died(struct as_env *env);
 void clients_ask_all(struct sim *sim);
 bool clients_waiting(const struct sim *sim);
 struct sim_txn *txn_of_id(struct sim *sim, const char *id);
+
+/* --- Requests passed on (pass.c) --- */
+
+/* False: this node answers itself. */
+bool pass_on(struct as_env *env, struct sim_request *request);
+void pass_arrives(struct as_env *env, uint64_t forward, struct as_bytes bytes);
+void pass_done(struct as_env *env, uint64_t client, as_err err, struct as_bytes bytes);
+/* A leader has answered what it serves for another node. */
+void pass_answer(struct as_env *env, struct sim_request *served, const struct as_reply *reply);
 
 /* --- Faults (faults.c) --- */
 
