@@ -17,6 +17,8 @@
 #define DIAL_FIRST (50 * AS_MS)
 #define DIAL_MAX AS_SECOND
 #define FORWARDS_MAX 8192 /* of each direction; more are refused, not carried out */
+#define FORWARDS_MAX 8192
+#define HAND_OVER_RETRY AS_SECOND
 
 /* --- Finding --- */
 
@@ -71,8 +73,9 @@ static const char *on_raft(struct node *node, const struct node_session *session
 
     if (raft_message_take(bytes, &message))
         return "a malformed message of Raft";
-    /* A vote or a truncation may come of it: as if it had been lost on the way, until there is room. */
-    if (!log_has_state_room(node->log))
+    /* A vote or a truncation may come of it: as if it had been lost on the way, until there is room. Nor is a full
+     * disk one to hand leadership over to. */
+    if (!log_has_state_room(node->log) || (message.type == RAFT_TIMEOUT_NOW && node->disk_full))
         return NULL;
     (void)node_raft(node, &event);
     return NULL;
@@ -426,6 +429,36 @@ enum raft_refusal node_member_change(struct node *node, enum raft_member_change 
 enum raft_refusal node_transfer(struct node *node, uint64_t to)
 {
     return node_raft(node, &(struct raft_event){.kind = RAFT_TRANSFER, .peer = to});
+}
+
+/* To the one that is furthest first, then to each in turn: some may be cut off, or full as well. */
+static uint64_t next_in_turn(const struct node *node)
+{
+    const struct raft_members *members = raft_members(node->raft);
+    uint64_t voters[RAFT_MEMBERS_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < members->count; i++)
+        if (members->list[i].role == RAFT_VOTER && members->list[i].id != node->report.node)
+            voters[count++] = members->list[i].id;
+    return node->hand_overs == 0 || count == 0 ? 0 : voters[(node->hand_overs - 1) % count];
+}
+
+/* New work is refused here, and another node may have space (protocol.md, "Decision log on disk"). */
+as_time node_hand_over_tend(struct node *node)
+{
+    as_time now = node->ops->now(node->env);
+
+    if (!node->leading || !node->disk_full || node_is_alone(node)) {
+        node->hand_overs = 0;
+        return AS_NEVER;
+    }
+    if (now >= node->hand_over_at) {
+        node->hand_over_at = now + HAND_OVER_RETRY;
+        (void)node_transfer(node, next_in_turn(node));
+        node->hand_overs++;
+    }
+    return node->hand_over_at;
 }
 
 /* A learner that has caught up becomes a voter by itself. */

@@ -110,6 +110,8 @@ struct node {
     bool draining;
     bool failed; /* env->fatal was called */
     bool disk_full;
+    as_time hand_over_at; /* not before */
+    uint32_t hand_overs;  /* tried since it was full */
 
     uint32_t commits_proposed; /* as leader, and not applied yet */
 
@@ -217,6 +219,8 @@ as_time node_links_tend(struct node *node);
 /* It knows of no other member. A leader that has removed itself from a list of two is not alone: the other one must hear
  * of it. */
 bool node_is_alone(const struct node *node);
+/* Hands leadership over while this node's disk is full; AS_NEVER or when to try again. */
+as_time node_hand_over_tend(struct node *node);
 /* Promotes learners that have caught up. */
 void node_members_tend(struct node *node);
 /* A dial that came to nothing: true if the connection was one. */

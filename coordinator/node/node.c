@@ -290,7 +290,7 @@ void node_turn_end(struct node *node)
         return;
     at = earliest(node->ping_at, earliest(txn_deadline(node->txn), log_deadline(node->log)));
     at = earliest(at, earliest(raft_due(node), node_readers_deadline(node)));
-    at = earliest(at, node_links_tend(node));
+    at = earliest(at, earliest(node_links_tend(node), node_hand_over_tend(node)));
     if (at != node->timer_at) {
         node->timer_at = at;
         node->ops->timer_arm(node->env, at);

@@ -944,6 +944,27 @@ static void a_full_disk_takes_votes_until_there_is_no_room(void **state)
         assert_true(knows(&world.nodes[i], "more"));
 }
 
+static void a_leader_whose_disk_is_full_hands_over(void **state)
+{
+    struct as_env *first, *next;
+    char id[32];
+
+    (void)state;
+    three_nodes(0);
+    first = leader_after(AS_SECOND);
+    first->disk.space = fake_used(&first->disk);
+    for (int i = 0; i < 2000 && leader() == first; i++) {
+        snprintf(id, sizeof(id), "many-%d", i);
+        submit(first, id);
+        advance(20 * AS_MS);
+    }
+    next = leader_after(3 * AS_SECOND);
+    assert_ptr_not_equal(next, first);
+    commit(next, "more"); /* its own disk and the third make a majority */
+    advance(20 * AS_SECOND);
+    assert_ptr_equal(leader(), next);
+}
+
 static void leadership_is_handed_over(void **state)
 {
     struct as_env *first, *next;
@@ -976,6 +997,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_does_not_answer_a_ping_comes_last, setup, teardown),
         cmocka_unit_test_setup_teardown(a_node_joins_and_another_is_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_leader_of_two_removes_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_leader_whose_disk_is_full_hands_over, setup, teardown),
         cmocka_unit_test_setup_teardown(leadership_is_handed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_takes_votes_until_there_is_no_room, setup,
                                         teardown),
