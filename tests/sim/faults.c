@@ -172,6 +172,8 @@ static void has_space(struct sim *sim, const struct sim_event *event)
 {
     struct as_env *env = event->what;
 
+    if (sim->full == env)
+        return;
     SIM_SAY(sim, 1, "%s has space again", env->name);
     disk_fill(env, false);
 }
@@ -182,7 +184,7 @@ static void fill_disk(struct sim *sim)
 
     SIM_SAY(sim, 1, "the disk of %s is full", env->name);
     disk_fill(env, true);
-    sim_at(sim, sim->now + sim_latency(sim, 8 * AS_SECOND), NULL, has_space, env, 0, 0);
+    sim_at(sim, sim->now + sim_latency(sim, sim->plan.full_max), NULL, has_space, env, 0, 0);
 }
 
 static void db_starts(struct sim *sim, const struct sim_event *event)
@@ -398,8 +400,36 @@ void faults_start(struct sim *sim)
     sim_at(sim, sim->now + OPERATOR_EVERY, NULL, operator_looks, NULL, 0, 0);
 }
 
+/* The only one, so that the others can do without it. */
+static struct as_env *full_alone(struct sim *sim)
+{
+    struct as_env *full = NULL;
+
+    for (uint32_t p = 0; p < sim->node_count; p++) {
+        struct as_env *env = &sim->procs[p];
+        struct node_info info;
+
+        if (!proc_alive(env))
+            continue;
+        node_info(env->node, &info);
+        if (info.disk_full && full)
+            return NULL;
+        if (info.disk_full)
+            full = env;
+    }
+    return full;
+}
+
+void faults_space(struct sim *sim)
+{
+    if (sim->full)
+        disk_fill(sim->full, false);
+    sim->full = NULL;
+}
+
 void faults_heal(struct sim *sim)
 {
+    sim->full = members_voters(sim) >= 3 && !members_unsettled(sim) ? full_alone(sim) : NULL;
     SIM_SAY(sim, 1, "--- everything is healed ---");
     sim->healed = true;
     net_heal(sim);
@@ -409,7 +439,8 @@ void faults_heal(struct sim *sim)
         env->paused_until = 0;
         if (env->is_node) {
             (void)disk_failed(env);
-            disk_fill(env, false);
+            if (env != sim->full)
+                disk_fill(env, false);
         }
         for (uint32_t i = 0; i < env->view_count; i++)
             env->views[i].broken_until = 0;

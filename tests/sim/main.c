@@ -21,7 +21,7 @@
 
 struct totals {
     uint64_t seeds, events, replies, committed, crashes, faults, heuristic, resolved;
-    uint64_t members, passed, horizons, unknown;
+    uint64_t members, passed, horizons, unknown, handed_over;
     uint64_t acks[AS_ACK_RETRY + 1], struck[SIM_FAULT_COUNT];
 };
 
@@ -58,6 +58,7 @@ static void add(struct totals *totals, const struct sim *sim)
     totals->passed += sim->counts.passed;
     totals->horizons += sim->counts.horizons;
     totals->unknown += sim->counts.unknown;
+    totals->handed_over += sim->counts.handed_over;
     for (size_t i = 0; i < AS_COUNT_OF(totals->acks); i++)
         totals->acks[i] += sim->counts.acks[i];
     for (size_t i = 0; i < AS_COUNT_OF(totals->struck); i++)
@@ -176,9 +177,10 @@ static void tell_totals(const struct totals *totals)
         (unsigned long long)totals->acks[5], (unsigned long long)totals->acks[6],
         (unsigned long long)totals->acks[7], (unsigned long long)totals->resolved);
     printf("sim: %llu changes of members, %llu requests passed on, %llu horizons, %llu answers "
-           "\"unknown\"\n",
+           "\"unknown\", %llu full disks at the end\n",
            (unsigned long long)totals->members, (unsigned long long)totals->passed,
-           (unsigned long long)totals->horizons, (unsigned long long)totals->unknown);
+           (unsigned long long)totals->horizons, (unsigned long long)totals->unknown,
+           (unsigned long long)totals->handed_over);
     printf("sim: faults:");
     for (int i = 0; i < SIM_FAULT_COUNT; i++)
         printf(" %s %llu", sim_fault_name((enum sim_fault)i),

@@ -19,13 +19,23 @@ bool members_has(const struct sim *sim, const struct as_env *env)
     return oracle_members_has(sim->oracle->members, env->id, false);
 }
 
+uint32_t members_voters(const struct sim *sim)
+{
+    const struct oracle_members *members = sim->oracle->members;
+    uint32_t voters = 0;
+
+    for (uint32_t i = 0; i < members->count; i++)
+        voters += members->list[i].voter;
+    return voters;
+}
+
 /* It was a member, and is not any more: its id is never used again. */
 static bool is_retired(const struct sim *sim, const struct as_env *env)
 {
     return sim->oracle->was_member[env->id] && !members_has(sim, env);
 }
 
-/* One that says that it leads; there may be an older one. */
+/* One that takes itself for the leader; there may be an older one, or its first entry may not be committed yet. */
 static struct as_env *leader_to_ask(struct sim *sim)
 {
     uint64_t first = sim_below(sim, sim->node_count);
@@ -37,7 +47,7 @@ static struct as_env *leader_to_ask(struct sim *sim)
         if (!proc_alive(env) || env->paused_until > sim->now)
             continue;
         node_info(env->node, &info);
-        if (info.leading)
+        if (info.role == RAFT_LEADER)
             return env;
     }
     return NULL;
@@ -66,7 +76,6 @@ static enum raft_refusal change(struct as_env *leader, enum raft_member_change w
 static bool can_be_borne(struct sim *sim, const struct as_env *env)
 {
     const struct sim_oracle *oracle = sim->oracle;
-    uint32_t voters = 0;
 
     if (sim->id_last == SIM_IDS_MAX)
         return false;
@@ -81,11 +90,10 @@ static bool can_be_borne(struct sim *sim, const struct as_env *env)
     if (env->emptied || is_retired(sim, env))
         return true;
     for (uint32_t i = 0; i < oracle->members->count; i++) {
-        voters += oracle->members->list[i].voter;
         if (is_lost(sim, oracle->members->list[i].id))
             return false;
     }
-    return voters >= 3 || !oracle_members_has(oracle->members, env->id, true);
+    return members_voters(sim) >= 3 || !oracle_members_has(oracle->members, env->id, true);
 }
 
 /* `same`: somebody thinks that it is enough to start it again. */

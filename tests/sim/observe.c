@@ -179,32 +179,48 @@ static void agent_sends(struct as_env *env, uint64_t connection, const struct as
     }
 }
 
+static void raft_text(char *to, size_t size, const struct raft_message *m)
+{
+    switch (m->type) {
+    case RAFT_APPEND:
+        snprintf(to, size, "%u entries behind %llu/%llu, commit %llu", m->append.count,
+                 (unsigned long long)m->append.prev_index, (unsigned long long)m->append.prev_term,
+                 (unsigned long long)m->append.commit);
+        break;
+    case RAFT_ACK:
+        snprintf(to, size, "up to %llu, round %llu", (unsigned long long)m->ack.match,
+                 (unsigned long long)m->ack.round);
+        break;
+    case RAFT_REJECT:
+        snprintf(to, size, "%llu, hint %llu/%llu", (unsigned long long)m->reject.prev_index,
+                 (unsigned long long)m->reject.hint_index, (unsigned long long)m->reject.hint_term);
+        break;
+    case RAFT_SNAPSHOT:
+        snprintf(to, size, "of %llu, chunk %u", (unsigned long long)m->snapshot.index,
+                 m->snapshot.chunk);
+        break;
+    case RAFT_VOTE_REPLY:
+    case RAFT_PRE_VOTE_REPLY:
+        snprintf(to, size, "%s", m->vote_reply.granted ? "granted" : "refused");
+        break;
+    default:
+        to[0] = '\0';
+        break;
+    }
+}
+
 static void say_raft(struct as_env *env, uint64_t connection, struct as_bytes bytes)
 {
-    struct raft_message m;
+    struct raft_message message;
     uint64_t number;
     const struct as_env *to = net_peer(env, connection, &number);
+    char text[120];
 
-    if (raft_message_take(bytes, &m))
+    if (raft_message_take(bytes, &message))
         return;
-    SIM_SAY(env->sim, 2, "%s sends %s %s, term %llu: %llu %llu %llu %llu", env->name,
-            to ? to->name : "nobody", raft_message_text(m.type), (unsigned long long)m.term,
-            (unsigned long long)(m.type == RAFT_APPEND     ? m.append.prev_index
-                                 : m.type == RAFT_ACK      ? m.ack.match
-                                 : m.type == RAFT_REJECT   ? m.reject.prev_index
-                                 : m.type == RAFT_SNAPSHOT ? m.snapshot.index
-                                 : m.type == RAFT_VOTE_REPLY || m.type == RAFT_PRE_VOTE_REPLY
-                                     ? m.vote_reply.granted
-                                     : m.vote.last_index),
-            (unsigned long long)(m.type == RAFT_APPEND     ? m.append.prev_term
-                                 : m.type == RAFT_ACK      ? m.ack.round
-                                 : m.type == RAFT_REJECT   ? m.reject.hint_index
-                                 : m.type == RAFT_SNAPSHOT ? m.snapshot.chunk
-                                                           : 0),
-            (unsigned long long)(m.type == RAFT_APPEND   ? m.append.count
-                                 : m.type == RAFT_REJECT ? m.reject.hint_term
-                                                         : 0),
-            (unsigned long long)(m.type == RAFT_APPEND ? m.append.commit : 0));
+    raft_text(text, sizeof text, &message);
+    SIM_SAY(env->sim, 2, "%s sends %s %s, term %llu %s", env->name, to ? to->name : "nobody",
+            raft_message_text(message.type), (unsigned long long)message.term, text);
 }
 
 static void say_message(struct as_env *env, uint64_t connection, const struct as_wire_msg *msg)
@@ -415,6 +431,7 @@ const char *observe_unsettled(struct sim *sim)
 
 void observe_end(struct sim *sim)
 {
+    rule_members_end(sim);
     rule_log_end(sim);
     rule_atomicity_end(sim);
 }

@@ -77,6 +77,8 @@ void rule_members_opened(struct as_env *env);
 void rule_members_changed(struct as_env *env, uint64_t index);
 /* A leader speaks. */
 void rule_members_leads(struct as_env *env);
+/* At the end every member goes by the list that is committed. */
+void rule_members_end(struct sim *sim);
 
 /* --- rule_r2.c: unanimity, one dispatch --- */
 void rule_r2_execute_sent(struct sim_branch *branch, const struct as_wire_execute *execute);
@@ -124,6 +126,9 @@ void rule_r10_read_finish_sent(struct sim_branch *branch);
 /* --- rule_log.c: durability, and the log's replay --- */
 void rule_log_opened(struct as_env *env);
 void rule_log_end(struct sim *sim);
+
+/* --- rule_full.c: a full disk --- */
+void rule_full_handed_over(struct sim *sim);
 
 /* --- rule_atomicity.c, rule_settled.c: at the end --- */
 void rule_atomicity_end(struct sim *sim);

@@ -88,7 +88,7 @@ void pass_answer(struct as_env *env, struct sim_request *served, const struct as
 {
     struct sim *sim = env->sim;
 
-    served->gone = !reply->refused && reply->view->state == AS_TXN_COMMITTED;
+    served->committed = !reply->refused && reply->view->state == AS_TXN_COMMITTED;
     served->answer = ++sim->answer_last;
     sim_at(sim, sim->now, env, sends_back, served, 0, 0);
 }
@@ -115,5 +115,5 @@ void pass_done(struct as_env *env, uint64_t client, as_err err, struct as_bytes 
               bytes.len);
     memcpy(&answer, bytes.data, sizeof answer);
     rule_pass_answered(request, answer);
-    request_answered(request, request->served->gone);
+    request_answered(request, request->served->committed);
 }

@@ -91,6 +91,7 @@ void sim_plan_draw(struct sim *sim)
     draw_settings(sim, plan);
     draw_members(sim, plan);
     plan->duration = sim_between(sim, 2 * AS_SECOND, 25 * AS_SECOND);
+    plan->full_max = magnitude(sim, AS_SECOND, 6);
     plan->restart = magnitude(sim, 20 * AS_MS, 9);
     plan->wander = (uint32_t)sim_below(sim, 80);
     plan->think = magnitude(sim, 20 * AS_MS, 5);

@@ -115,3 +115,17 @@ void rule_members_leads(struct as_env *env)
                           oracle_members_has(members, env->id, true)),
               "%s leads, and is no voter", env->name);
 }
+
+void rule_members_end(struct sim *sim)
+{
+    for (uint32_t p = 0; p < sim->node_count; p++) {
+        struct as_env *env = &sim->procs[p];
+
+        if (members_has(sim, env))
+            SIM_CHECK(sim, "members",
+                      difference(note(sim, raft_members(env->node->raft), 0, 0),
+                                 sim->oracle->members) == 0,
+                      "%s goes by another list of members than the one that is committed",
+                      env->name);
+    }
+}

@@ -6,6 +6,7 @@
 
 #define SETTLE_MAX (180 * AS_SECOND)
 #define SETTLE_LOOK (100 * AS_MS)
+#define HAND_OVER_MAX (10 * AS_SECOND)
 #define STEPS_MAX 5000000
 
 static void run_until(struct sim *sim, as_time until)
@@ -71,6 +72,11 @@ uint64_t sim_run(struct sim *sim, uint64_t seed, int verbose)
     build(sim);
     run_until(sim, sim->plan.duration);
     faults_heal(sim);
+    if (sim->full) {
+        run_until(sim, sim->now + HAND_OVER_MAX);
+        rule_full_handed_over(sim);
+        faults_space(sim);
+    }
     settle(sim);
     clients_ask_all(sim);
     settle(sim);

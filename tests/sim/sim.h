@@ -93,6 +93,7 @@ struct sim_plan {
     uint32_t permille;  /* how often a fault strikes where it may */
     as_time misfortune; /* mean time between two faults that come by themselves */
     as_time duration;   /* of the time of faults */
+    as_time full_max;   /* how long a disk stays full, at most */
     as_time restart;    /* how long a process stays dead, at most */
     uint32_t wander;    /* percent of requests that go to any node, not to the leader */
     as_time think;      /* mean pause of a client */
@@ -246,6 +247,7 @@ struct sim {
     struct sim_plan plan;
     as_time now;
     bool healed;
+    struct as_env *full; /* what is not healed at once: this disk is full */
     uint64_t hash, steps;
     struct as_heap events;
     struct sim_event *free_events;
@@ -267,7 +269,7 @@ struct sim {
     struct sim_operator *operator;
     struct {
         uint64_t committed, aborted, replies, refused, heuristic, crashes, faults, members,
-            resolved, passed, horizons, unknown;
+            resolved, passed, horizons, unknown, handed_over;
         uint64_t acks[AS_ACK_RETRY + 1], struck[SIM_FAULT_COUNT];
     } counts;
 };
@@ -383,6 +385,7 @@ void members_mend(struct sim *sim);
 /* NULL, or what is not mended. */
 const char *members_unsettled(const struct sim *sim);
 /* By the newest list that is committed. */
+uint32_t members_voters(const struct sim *sim);
 bool members_has(const struct sim *sim, const struct as_env *env);
 
 /* --- Clients (client.c) --- */
@@ -402,6 +405,7 @@ struct sim_request {
     struct sim_request *origin; /* and back; NULL: a client asks */
     uint64_t forward;           /* the leader's number of it */
     uint64_t answer;            /* what it answered: a number of its own */
+    bool committed;             /* and whether that was "committed" */
     struct as_env *node;
     uint32_t life;
     as_time sent_at;
@@ -436,7 +440,10 @@ void pass_answer(struct as_env *env, struct sim_request *served, const struct as
 /* --- Faults (faults.c) --- */
 
 void faults_start(struct sim *sim);
+/* All but the one disk that is full, if there is one: while others have space its node must not go on leading. Then
+ * faults_space. */
 void faults_heal(struct sim *sim);
+void faults_space(struct sim *sim);
 
 /* --- One seed (run.c) --- */
 
