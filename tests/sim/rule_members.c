@@ -106,12 +106,15 @@ void rule_members_changed(struct as_env *env, uint64_t index)
     rule_raft_recount(sim);
 }
 
+/* A leader that has removed itself leads until it knows that this is committed. */
 void rule_members_leads(struct as_env *env)
 {
     const struct oracle_members *members = env->sim->oracle->in_force[env->proc];
+    struct raft_status raft;
 
+    raft_look(env->node->raft, &raft);
     SIM_CHECK(env->sim, "members",
-              members && (members->index > env->sim->oracle->committed_last ||
+              members && (members->index > raft.commit_index ||
                           oracle_members_has(members, env->id, true)),
               "%s leads, and is no voter", env->name);
 }
