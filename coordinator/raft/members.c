@@ -189,9 +189,12 @@ static enum raft_refusal add(struct raft_members *members, uint64_t id, const ch
     return RAFT_REFUSED_NONE;
 }
 
+/* And is alive: a voter that never answers again would be missed for the majority, and where there is one other voter
+ * nothing could be committed any more, its removal neither. */
 static bool caught_up(const struct raft *raft, const struct raft_peer *peer)
 {
     return peer->progress == RAFT_PIPELINE &&
+           raft->now <= peer->heard_at + (as_time)raft->config.election_min_ms * AS_MS &&
            peer->match + raft->config.caught_up_entries >= raft->tail.last_index;
 }
 

@@ -423,7 +423,7 @@ struct raft_peer_view {
     enum raft_progress progress;
     uint64_t match, next;
     as_time heard_at; /* the last message of this term; 0: none */
-    bool caught_up;   /* lacks at most caught_up_entries */
+    bool caught_up;   /* lacks at most caught_up_entries, and was heard within election_min_ms */
     uint32_t chunk;   /* of the snapshot being sent */
 };
 /* NOTFOUND: not the leader, or no such peer. */
