@@ -79,21 +79,22 @@ static bool can_be_borne(struct sim *sim, const struct as_env *env)
 
     if (sim->id_last == SIM_IDS_MAX)
         return false;
-    if (!oracle->was_member[env->id])
-        return env->emptied || !oracle_members_has(oracle->members, env->id, false);
     for (uint32_t p = 0; p < sim->node_count; p++) {
         const struct oracle_members *members = oracle->in_force[p];
 
         if (members && members->index > oracle->members->index)
             return false;
     }
+    if (!oracle->was_member[env->id])
+        return env->emptied || !oracle_members_has(oracle->members, env->id, false);
     if (env->emptied || is_retired(sim, env))
         return true;
     for (uint32_t i = 0; i < oracle->members->count; i++) {
         if (is_lost(sim, oracle->members->list[i].id))
             return false;
     }
-    return members_voters(sim) >= 3 || !oracle_members_has(oracle->members, env->id, true);
+    /* A learner may be promoted before anybody misses it. */
+    return members_voters(sim) >= (oracle_members_has(oracle->members, env->id, true) ? 3 : 2);
 }
 
 /* `same`: somebody thinks that it is enough to start it again. */
