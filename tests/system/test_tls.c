@@ -325,7 +325,7 @@ static void nobody_poses_as_a_node(void **state)
     snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(here.sin_port));
     impostor = fork();
     assert_true(impostor >= 0);
-    for (; impostor == 0;) {
+    while (impostor == 0) {
         struct peer peer = {.fd = accept(listener, NULL, NULL)};
 
         as_buf_init(&peer.plain, 1u << 20);
