@@ -28,6 +28,8 @@ struct doctor_file {
     char api[256], agents[256]; /* of a node: where it listens */
     char nodes[4096];           /* of a node: [cluster] nodes */
     char coordinators[4096];    /* of an agent */
+    char tls[3][1024];          /* [tls] ca, certificate, key */
+    bool api_tls;
     uint64_t segment_kib;
     size_t participant_count;
     struct doctor_participant participants[DOCTOR_PARTICIPANTS_MAX];

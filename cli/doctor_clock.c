@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "cli/doctor.h"
+#include "cli/rest.h"
 
 #define PAUSE_MS 20
 #define ASKED_MAX 120
@@ -55,6 +56,7 @@ bool doctor_clock(const char *api, int64_t *ret_ahead_ms)
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    rest_curl_tls(curl);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)CALL_MS);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, no_body);

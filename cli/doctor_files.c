@@ -8,11 +8,15 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/doctor.h"
+#include "cli/rest.h"
 #include "common/uv/config.h"
-#include "common/uv/net.h"
+#include "common/uv/tls.h"
+
+#define CERTIFICATE_DAYS_MIN 30
 
 #define TEXT(section_, key_, field)                                \
     {                                                              \
@@ -27,6 +31,13 @@ static const struct config_key keys[] = {
     TEXT("api", "listen", api),
     TEXT("agents", "listen", agents),
     TEXT("cluster", "nodes", nodes),
+    TEXT("tls", "ca", tls[0]),
+    TEXT("tls", "certificate", tls[1]),
+    TEXT("tls", "key", tls[2]),
+    {.section = "api",
+     .key = "tls",
+     .kind = CONFIG_BOOL,
+     .offset = offsetof(struct doctor_file, api_tls)},
     {.section = "log",
      .key = "segment_kib",
      .kind = CONFIG_NUMBER,
@@ -143,6 +154,37 @@ static void check_secret(struct doctor *doctor, const struct doctor_file *file)
                        "everybody may read it, and a dsn in it may hold a password");
 }
 
+/* What is asked here later has a certificate of that authority, unless the environment names one. */
+static void trust(const struct doctor_file *file)
+{
+    if (file->tls[0][0])
+        (void)setenv(REST_CA, file->tls[0], 0);
+}
+
+/* Whether they fit together its daemon has said. */
+static void check_certificate(struct doctor *doctor, const struct doctor_file *file)
+{
+    const struct tls_files files = {file->tls[0], file->tls[1], file->tls[2]};
+    struct tls_credentials *credentials;
+    char why[TLS_WHY_BYTES];
+    long long days;
+
+    if (!file->tls[1][0])
+        return;
+    if (tls_credentials_read(&credentials, &files, why) != AS_OK) {
+        doctor_finding(doctor, VERDICT_FAIL, "tls", file->path,
+                       "assent certs --help; docs/security.md", "%s", why);
+        return;
+    }
+    days = ((long long)tls_credentials_expire(credentials) - (long long)time(NULL)) / 86400;
+    tls_credentials_release(credentials);
+    if (days < CERTIFICATE_DAYS_MIN)
+        doctor_finding(doctor, VERDICT_WARN, "tls", file->tls[1],
+                       "assent certs --renew, then systemctl reload", "it ends in %lld days", days);
+    else
+        doctor_finding(doctor, VERDICT_OK, "tls", file->tls[1], NULL, "it ends in %lld days", days);
+}
+
 static bool read_file(struct doctor *doctor, struct doctor_file *file, const char *daemon)
 {
     const struct config_schema schema = {.keys = keys,
@@ -163,6 +205,8 @@ static bool read_file(struct doctor *doctor, struct doctor_file *file, const cha
     }
     ask_daemon(doctor, file->path, daemon);
     check_secret(doctor, file);
+    check_certificate(doctor, file);
+    trust(file);
     return true;
 }
 
@@ -186,8 +230,9 @@ void doctor_node_file(struct doctor *doctor, const char *path)
 
     file->path = path;
     if (read_file(doctor, file, "assentd")) {
-        if (!text_format(doctor->apis + len, sizeof(doctor->apis) - len, "%shttp://%s",
-                         len ? "," : "", file->api[0] ? file->api : "127.0.0.1:7480"))
+        if (!text_format(doctor->apis + len, sizeof(doctor->apis) - len, "%shttp%s://%s",
+                         len ? "," : "", file->api_tls ? "s" : "",
+                         file->api[0] ? file->api : "127.0.0.1:7480"))
             doctor->apis[len] = '\0';
         doctor_disk(doctor, file);
         check_addresses(doctor, file->nodes, path);

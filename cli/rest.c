@@ -32,6 +32,13 @@ static void file_set(CURL *curl, CURLoption option, const char *name)
         curl_easy_setopt(curl, option, path);
 }
 
+void rest_curl_tls(void *curl)
+{
+    file_set(curl, CURLOPT_CAINFO, REST_CA);
+    file_set(curl, CURLOPT_SSLCERT, REST_CERTIFICATE);
+    file_set(curl, CURLOPT_SSLKEY, REST_KEY);
+}
+
 static void request_prepare(CURL *curl, const struct rest_request *request, const char *url,
                             struct as_buf *answer, char *error, struct curl_slist *headers)
 {
@@ -50,9 +57,7 @@ static void request_prepare(CURL *curl, const struct rest_request *request, cons
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(request->body));
     }
-    file_set(curl, CURLOPT_CAINFO, REST_CA);
-    file_set(curl, CURLOPT_SSLCERT, REST_CERTIFICATE);
-    file_set(curl, CURLOPT_SSLKEY, REST_KEY);
+    rest_curl_tls(curl);
     if (request->method)
         curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
 }

@@ -40,6 +40,8 @@ bool rest_send(const struct rest_request *request, struct rest_reply *ret_reply,
 /* The same. `body` NULL: GET; else a POST that may be carried out twice. */
 bool rest_call(const char *api, const char *path, const char *body, long timeout_ms,
                struct rest_reply *ret_reply, char ret_error[256]);
+/* Authority and certificate of the environment, for a request (a CURL *) that is made elsewhere. */
+void rest_curl_tls(void *curl);
 /* The next address of a list with commas; false: there is none. */
 bool rest_api_next(const char **list, char *ret_api, size_t size);
 /* For a command: the exit code if it cannot go on: unreachable, or a problem (complained about). */

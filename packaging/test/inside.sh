@@ -2,7 +2,7 @@
 # What is tested of the packages, in a bare Debian 12 with systemd running. See run.sh.
 set -euo pipefail
 nodes=(assentd@1 assentd@2 assentd@3)
-export ASSENT_API=http://127.0.0.1:7480,http://127.0.0.1:7490,http://127.0.0.1:7500
+export ASSENT_API=https://127.0.0.1:7480,https://127.0.0.1:7490,https://127.0.0.1:7500 ASSENT_CA=/etc/assent/tls/ca.pem
 
 step() { echo "package-test: $*" >&2; }
 
@@ -77,6 +77,10 @@ same "assentd-1.ini" "640 root assent" "$(stat -c '%a %U %G' /etc/assent/assentd
 same "agent.ini" "640 root assent-agent" "$(stat -c '%a %U %G' /etc/assent/agent.ini)"
 refuse "the coordinator may read the databases' passwords" runuser -u assent -- cat /etc/assent/agent.ini
 refuse "the agent may read the decision log" runuser -u assent-agent -- ls /var/lib/assent
+refuse "the agent may read a node's key" runuser -u assent-agent -- cat /etc/assent/tls/node-1-key.pem
+refuse "a node may read the authority's key" runuser -u assent -- cat /etc/assent/tls/ca-key.pem
+refuse "the API is served without TLS" assent cluster status --api http://127.0.0.1:7480
+refuse "the API is served with a certificate of anybody" env -u ASSENT_CA assent cluster status
 demand "the default file is good" assentd --config /etc/assent/assentd.ini --check-config
 refuse "a cluster is made twice" assent-new-cluster main 3
 for unit in assentd assentd@1 assent-agent; do
@@ -110,6 +114,10 @@ for bank in bank_a bank_b; do
         -c 'INSERT INTO accounts VALUES (1, 1000)'
     printf '[participant.%s]\ndsn = host=/run/postgresql dbname=%s\n' $bank $bank >>/etc/assent/agent.ini
 done
+assent certs /etc/assent/tls --cluster main --agent bank_a,bank_b >/dev/null || fail "assent certs"
+chown assent-agent /etc/assent/tls/agent-bank_a+bank_b-key.pem
+printf '[tls]\nca = /etc/assent/tls/ca.pem\ncertificate = /etc/assent/tls/agent-bank_a+bank_b.pem\nkey = /etc/assent/tls/agent-bank_a+bank_b-key.pem\n' \
+    >>/etc/assent/agent.ini
 sed -i "s/^coordinators = .*/$(sed -n 's/^ *\(coordinators = .*\)/\1/p' /tmp/new-cluster)/" /etc/assent/agent.ini
 demand "the edited file is good" assent-agent --config /etc/assent/agent.ini --check
 systemctl enable --now assent-agent || fail "systemctl enable --now assent-agent"
@@ -125,6 +133,8 @@ same "bank_b" 1100 "$(balance bank_b)"
 
 step "the doctor and top"
 assent doctor >/tmp/doctor || fail "assent doctor: $(cat /tmp/doctor)"
+[ "$(grep -c 'ends in 36[0-9] days' /tmp/doctor)" = 4 ] || fail "certificates: $(cat /tmp/doctor)"
+env -u ASSENT_API -u ASSENT_CA assent doctor >/tmp/doctor || fail "assent doctor without an environment: $(cat /tmp/doctor)"
 grep -q '/etc/assent/assentd-3.ini: assentd finds it good' /tmp/doctor || fail "assent doctor: $(cat /tmp/doctor)"
 assent top --once --json | grep -q '"committed_per_s"' || fail "assent top"
 
@@ -146,6 +156,14 @@ wait_for 60 "node 3 was replaced" sh -c "[ \$(systemctl show -p MainPID --value 
 rm -r /run/systemd/system/assentd@3.service.d
 systemctl daemon-reload
 wait_for 30 "three nodes with a leader" three_are_up
+
+step "certificates are reloaded"
+assent certs /etc/assent/tls --cluster main --renew --node 1 >/dev/null || fail "assent certs --renew"
+chown assent /etc/assent/tls/node-1-key.pem
+same_pid=$(pid_of assentd@1)
+systemctl reload assentd@1 || fail "systemctl reload"
+wait_for 10 "certificates are reloaded" sh -c "journalctl -u assentd@1 | grep certificates_reloaded"
+same "process" "$same_pid" "$(pid_of assentd@1)"
 
 step "a wrong file is not tried again and again"
 cp /etc/assent/assentd-3.ini /tmp/good.ini
@@ -217,7 +235,7 @@ done
 grep -q '/var/lib/assent is kept' /tmp/purge.log || fail "the purge does not say what it kept"
 demand "the packages' files are gone" test ! -e /etc/assent/agent.ini -a ! -e /etc/assent/assentd.ini
 refuse "links of the units stay" sh -c 'ls /etc/systemd/system/*.wants/assent*'
-rm -r /var/lib/assent /etc/assent/assentd-*.ini
+rm -r /var/lib/assent /etc/assent/assentd-*.ini /etc/assent/tls
 
 step "a purge of what was never used leaves nothing"
 dpkg -i /packages/*.deb >/dev/null 2>&1 || fail "dpkg -i after a purge"
