@@ -85,6 +85,10 @@ static void a_first_start_must_fit_the_section(void **state)
     expect(1, "", "--no-run", 2, "first start");
     expect(1, "", "--bootstrap --no-run", 1, "needs [cluster] nodes");
     expect(3, "nodes = 1=h:1, 2=h:2\n" INCARNATION, "--bootstrap --no-run", 1, "not among them");
+    /* What is said then, in the other form. */
+    expect(7, "[node]\nlog_format = json\n", "--bootstrap --no-run", 1,
+           "\"level\":\"alarm\",\"node\":\"7\",\"event\":\"cannot_make\",\"why\":\"");
+    expect(7, "[node]\nlog_format = xml\n", "--check-config", 2, "one of text|json");
     /* And without either, a node without a log tells of both. */
     expect(1, "nodes = 1=h:1, 2=h:2\n" INCARNATION, "", 1, "--bootstrap");
     expect(1, "nodes = 1=h:1, 2=h:2\n" INCARNATION, "", 1, "--join");
