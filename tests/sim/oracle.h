@@ -46,11 +46,11 @@ struct sim_oracle {
     const struct oracle_members *in_force[SIM_PROCS_MAX]; /* as each node has it in memory */
     struct oracle_entry committed[ORACLE_ENTRIES];
     uint64_t committed_last;
-    struct as_attempt horizon;            /* the highest that is committed */
-    uint64_t term_begun;                  /* the newest term of which a NOOP was written anywhere */
-    uint64_t term_max;                    /* the newest that somebody leads */
-    uint64_t begun_by[ORACLE_TERMS];      /* the first node that wrote the NOOP of a term */
-    uint64_t led[ORACLE_TERMS];           /* terms whose NOOP is committed */
+    struct as_attempt horizon;         /* the highest that is committed */
+    uint64_t term_begun;               /* the newest term of which a NOOP was written anywhere */
+    uint64_t term_max;                 /* the newest that somebody leads */
+    uint64_t written[SIM_IDS_MAX + 1]; /* the newest term of which each node has written an entry */
+    uint64_t led[ORACLE_TERMS];        /* terms whose NOOP is committed */
     struct as_env *leaders[ORACLE_TERMS]; /* of each term */
     uint64_t passed[ORACLE_PASSED];       /* requests that have come to another node */
     uint64_t leads[SIM_PROCS_MAX];        /* in this life of the node; 0: it never led */

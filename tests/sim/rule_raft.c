@@ -92,17 +92,16 @@ static bool is_held(const struct sim *sim, const struct oracle_log *log, uint64_
     return false;
 }
 
-/* Later terms have begun, each with this entry in its leader's log: a leader that was deposed and does not know it
- * may have counted its own disk last. */
+/* Later terms have begun, but whoever has written for one of them has this entry: a leader that was deposed and does not
+ * know it may have counted its own disk last. */
 static bool is_in_later_terms(const struct sim *sim, uint64_t index, uint64_t term)
 {
     const struct sim_oracle *oracle = sim->oracle;
 
-    for (uint64_t later = term + 1; later <= oracle->term_begun; later++) {
-        uint64_t by = oracle->begun_by[later % ORACLE_TERMS];
-        const struct oracle_entry *entry = by ? held_by(sim, by, index) : NULL;
+    for (uint64_t id = 1; id <= sim->id_last; id++) {
+        const struct oracle_entry *entry = held_by(sim, id, index);
 
-        if (by && (!entry || entry->term != term))
+        if (!oracle->lost[id] && oracle->written[id] > term && (!entry || entry->term != term))
             return false;
     }
     return true;
@@ -113,6 +112,7 @@ static bool try_commit(struct sim *sim, const struct oracle_log *log, uint64_t i
 {
     struct sim_oracle *oracle = sim->oracle;
     uint64_t term = log->entries[index].term;
+    uint64_t in_term = term < oracle->term_begun ? oracle->term_begun : term;
 
     if ((term < oracle->term_begun && !is_in_later_terms(sim, index, term)) ||
         !is_held(sim, log, index))
@@ -127,7 +127,7 @@ static bool try_commit(struct sim *sim, const struct oracle_log *log, uint64_t i
             if (entry && entry->term != own.term)
                 *entry = (struct oracle_entry){0};
         }
-        commits(sim, i, term);
+        commits(sim, i, in_term);
     }
     if (index > oracle->committed_last)
         oracle->committed_last = index;
@@ -160,12 +160,10 @@ void rule_raft_written(struct as_env *env, const struct txn_entry *entry)
 {
     struct sim_oracle *oracle = env->sim->oracle;
 
-    if (entry->type != TXN_RECORD_NOOP)
-        return;
-    if (entry->term > oracle->term_begun)
+    if (entry->term > oracle->written[env->id])
+        oracle->written[env->id] = entry->term;
+    if (entry->type == TXN_RECORD_NOOP && entry->term > oracle->term_begun)
         oracle->term_begun = entry->term;
-    if (!oracle->begun_by[entry->term % ORACLE_TERMS])
-        oracle->begun_by[entry->term % ORACLE_TERMS] = env->id;
 }
 
 void rule_raft_durable(struct as_env *env, uint64_t i, const struct oracle_entry *entry)
