@@ -2,7 +2,7 @@
  * assent load: a service that moves money all the time, and keeps a journal of what it was told,
  * so that somebody else can prove that nothing was lost (docker/check.sh).
  *
- * A client sends a transfer under an id of its own choice, and the same request to the next node
+ * A client sends a transfer under an id of its own choice, and the same request to another node
  * until it is told an outcome (R9). One line a transfer is appended to the journal then, in one
  * write, the outcome last: "ID committed". A line that a crash has torn ends in none of the words.
  *
@@ -136,6 +136,16 @@ static bool ask(struct client *client, const char *body, enum outcome *ret_outco
     return told;
 }
 
+/* At random: else all clients gather at one node, after a few failures. */
+static size_t another_node(struct client *client)
+{
+    uint64_t others = client->load->node_count - 1;
+
+    if (!others)
+        return 0;
+    return (client->node + 1 + as_rng_below(&client->rng, others)) % client->load->node_count;
+}
+
 static void settle(struct client *client, const char *id, const char *body)
 {
     struct load *load = client->load;
@@ -146,7 +156,7 @@ static void settle(struct client *client, const char *id, const char *body)
         if (atomic_load(&load->give_up))
             return;
         once = false;
-        client->node = (client->node + 1) % load->node_count;
+        client->node = another_node(client);
         atomic_fetch_add(&load->again, 1);
         pause_ms(AGAIN_MS);
     }

@@ -1,0 +1,19 @@
+#!/bin/sh
+# The first process of an agent's container: writes its configuration from the environment and becomes assent-agent.
+#
+#   ASSENT_COORDINATORS   HOST:PORT, HOST:PORT, ...
+#   ASSENT_PARTICIPANT    what services call the database
+#   ASSENT_DATABASE       the host of its server
+#
+# The password stays in the file that the database's container wrote into the volume that both share.
+set -eu
+cat >/tmp/agent.ini <<INI
+[agent]
+cluster = bank
+name = agent of ${ASSENT_PARTICIPANT:?}
+coordinators = ${ASSENT_COORDINATORS:?}
+
+[participant.$ASSENT_PARTICIPANT]
+dsn = host=${ASSENT_DATABASE:?} dbname=bank user=assent passfile=/secret/pgpass
+INI
+exec assent-agent --config /tmp/agent.ini
