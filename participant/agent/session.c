@@ -194,6 +194,7 @@ void agent_send_participant(struct agent *agent, struct agent_session *session, 
 static const char other_cluster[] = "the node belongs to another cluster";
 static const char other_incarnation[] = "the node's cluster is of another incarnation than the one "
                                         "served so far; if that is meant, restart the agent";
+static const char other_node[] = "another node than before answers at this address: dialed again";
 static const char refused_by_node[] = "refused by the node";
 static const char unexpected[] = "a message that no node sends now";
 static const char bad_bytes[] = "bytes that are no message";
@@ -244,6 +245,14 @@ static void on_welcome(struct agent *agent, struct agent_session *session,
         return;
     }
     agent->incarnation = welcome->incarnation;
+    /* When machines start anew, their addresses may go to one another, and a dial that began before arrives
+     * at the wrong one: it would stay there, and nobody would look for the right one. A node that has truly
+     * taken the place of another says so twice. */
+    if (session->node_id && session->node_id != welcome->node_id) {
+        session->node_id = welcome->node_id;
+        agent_session_doom(agent, session, other_node);
+        return;
+    }
     session->state = AGENT_OPEN;
     session->node_id = welcome->node_id;
     session->redial_ms = AGENT_REDIAL_FIRST_MS;

@@ -466,6 +466,12 @@ static void test_nodes(void **state)
     run("nodes");
 }
 
+static void test_moved(void **state)
+{
+    (void)state;
+    run("moved");
+}
+
 static void test_branch(void **state)
 {
     (void)state;
@@ -493,9 +499,10 @@ static void test_ask(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_session), cmocka_unit_test(test_nodes),
-        cmocka_unit_test(test_branch),  cmocka_unit_test(test_admission),
-        cmocka_unit_test(test_scan),    cmocka_unit_test(test_ask),
+        cmocka_unit_test(test_session),   cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_moved),     cmocka_unit_test(test_branch),
+        cmocka_unit_test(test_admission), cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_ask),
     };
 
     fake_work(false);
