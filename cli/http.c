@@ -20,12 +20,13 @@
 #include <unistd.h>
 
 #include "cli/rest.h"
+#include "common/uv/tls.h"
 
 #define ANSWER_BYTES_FIRST ((size_t)16384)
 #define ANSWER_BYTES_MAX ((size_t)16 << 20)
 #define CHECK_EVERY (AS_SECOND / 4) /* for answers that do not come */
 
-enum state { PAUSED, CONNECTING, WAITING, FINISHED };
+enum state { PAUSED, CONNECTING, SHAKING, WAITING, FINISHED };
 
 struct client {
     int fd; /* -1: none */
@@ -34,6 +35,7 @@ struct client {
     uint32_t node; /* whom it talks to */
     struct as_bytes request;
     size_t sent;
+    struct tls *tls; /* NULL: plain */
     char *answer;
     size_t answer_len, answer_cap;
     size_t answer_total; /* 0: the head is not complete yet */
@@ -47,6 +49,8 @@ struct run {
     struct client *clients;
     int epoll;
     uint32_t paused, finished;
+    struct tls_credentials *credentials; /* NULL: no node has TLS */
+    struct as_buf plain;                 /* what one read has brought, with TLS */
     struct sockaddr_in address[HTTP_NODES_MAX];
 };
 
@@ -55,9 +59,13 @@ static bool node_read(struct http_node *node, const char *url)
     unsigned port;
     int end = 0;
 
-    if (sscanf(url, "http://%63[0-9.]:%u%n", node->host, &port, &end) != 2 || port > 65535 ||
+    node->tls = strncmp(url, "https://", 8) == 0;
+    if (!node->tls && strncmp(url, "http://", 7) != 0)
+        return false;
+    url += node->tls ? 8 : 7;
+    if (sscanf(url, "%63[0-9.]:%u%n", node->host, &port, &end) != 2 || port > 65535 ||
         (url[end] && strcmp(url + end, "/") != 0)) {
-        if (sscanf(url, "http://localhost:%u%n", &port, &end) != 1 || port > 65535 || url[end])
+        if (sscanf(url, "localhost:%u%n", &port, &end) != 1 || port > 65535 || url[end])
             return false;
         (void)snprintf(node->host, sizeof(node->host), "127.0.0.1");
     }
@@ -112,6 +120,8 @@ static void hang_up(struct client *client)
     if (client->fd >= 0)
         (void)close(client->fd);
     client->fd = -1;
+    tls_free(client->tls);
+    client->tls = NULL;
     client->answer_len = client->answer_total = 0;
 }
 
@@ -135,8 +145,41 @@ static void fail(struct run *run, struct client *client, const char *why)
     pause_for(run, client, run->load->ops->failed(run->load->ctx, client->number, why));
 }
 
+/* With TLS: what the session has to say, its own words and ours. */
+static void send_sealed(struct run *run, struct client *client)
+{
+    struct as_buf *out = tls_out(client->tls);
+
+    while (out->len) {
+        ssize_t sent = send(client->fd, out->data, out->len, MSG_NOSIGNAL);
+
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && errno == EAGAIN) {
+            watch(run, client, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+            return;
+        }
+        if (sent < 0) {
+            fail(run, client, strerror(errno));
+            return;
+        }
+        as_buf_consume(out, (size_t)sent);
+    }
+}
+
 static void send_more(struct run *run, struct client *client)
 {
+    if (client->tls) {
+        if (client->state == WAITING && client->sent < client->request.len) {
+            client->sent = client->request.len;
+            if (tls_send(client->tls, client->request)) {
+                fail(run, client, tls_why(client->tls));
+                return;
+            }
+        }
+        send_sealed(run, client);
+        return;
+    }
     while (client->sent < client->request.len) {
         ssize_t sent = send(client->fd, client->request.data + client->sent,
                             client->request.len - client->sent, MSG_NOSIGNAL);
@@ -206,6 +249,15 @@ static void connected(struct run *run, struct client *client)
     }
     watch(run, client, EPOLL_CTL_MOD, EPOLLIN);
     client->state = WAITING;
+    if (run->load->nodes[client->node].tls) {
+        client->state = SHAKING;
+        if (tls_new(&client->tls, run->credentials, TLS_CLIENT,
+                    run->load->nodes[client->node].host) ||
+            tls_begin(client->tls)) {
+            fail(run, client, "out of memory for a TLS session");
+            return;
+        }
+    }
     send_more(run, client);
 }
 
@@ -260,17 +312,58 @@ static bool answer_look(struct run *run, struct client *client)
     return client->answer_len >= client->answer_total;
 }
 
+/* As recv, of what the session makes of the bytes; -1 with EAGAIN: nothing yet. */
+static ssize_t receive_sealed(struct run *run, struct client *client)
+{
+    static uint8_t wire[65536];
+    ssize_t got = recv(client->fd, wire, sizeof(wire), 0);
+    struct as_buf *plain = &run->plain;
+
+    if (got <= 0)
+        return got;
+    as_buf_clear(plain);
+    if (tls_receive(client->tls, (struct as_bytes){wire, (size_t)got}, plain) && !plain->len)
+        return 0;
+    if (client->state == SHAKING && tls_open(client->tls)) {
+        client->state = WAITING;
+        send_more(run, client);
+    } else if (tls_out(client->tls)->len) {
+        send_sealed(run, client);
+    }
+    if (client->answer_len + plain->len > client->answer_cap) {
+        size_t cap = client->answer_len + plain->len;
+        char *larger = cap <= ANSWER_BYTES_MAX ? realloc(client->answer, cap) : NULL;
+
+        if (!larger)
+            return 0;
+        client->answer = larger;
+        client->answer_cap = cap;
+    }
+    if (plain->len)
+        memcpy(client->answer + client->answer_len, plain->data, plain->len);
+    errno = EAGAIN;
+    return plain->len ? (ssize_t)plain->len : -1;
+}
+
 static void receive(struct run *run, struct client *client)
 {
     struct http_response response;
-    ssize_t got = recv(client->fd, client->answer + client->answer_len,
-                       client->answer_cap - client->answer_len, 0);
+    bool sealed = client->tls != NULL;
+    ssize_t got = sealed ? receive_sealed(run, client)
+                         : recv(client->fd, client->answer + client->answer_len,
+                                client->answer_cap - client->answer_len, 0);
     as_time pause;
+
+    if (client->state == PAUSED)
+        return; /* sending failed meanwhile */
 
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (got <= 0) {
-        fail(run, client, got ? strerror(errno) : "the connection was closed");
+        fail(run, client,
+             got                                 ? strerror(errno)
+             : sealed && tls_why(client->tls)[0] ? tls_why(client->tls)
+                                                 : "the connection was closed");
         return;
     }
     client->answer_len += (size_t)got;
@@ -298,12 +391,15 @@ static void on_event(struct run *run, const struct epoll_event *event)
     case CONNECTING:
         connected(run, client);
         return;
+    case SHAKING:
     case WAITING:
-        if ((event->events & EPOLLOUT) && client->sent < client->request.len) {
+        if ((event->events & EPOLLOUT) &&
+            (client->tls ? tls_out(client->tls)->len > 0 : client->sent < client->request.len)) {
             watch(run, client, EPOLL_CTL_MOD, EPOLLIN);
             send_more(run, client);
         }
-        if (client->state == WAITING && (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+        if ((client->state == WAITING || client->state == SHAKING) &&
+            (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
             receive(run, client);
         return;
     case PAUSED: /* kept alive, and the server closed it */
@@ -357,9 +453,34 @@ static void run_loop(struct run *run)
     }
 }
 
+static bool credentials_read(struct run *run)
+{
+    const struct tls_files files = {.ca = getenv(REST_CA)};
+    char why[TLS_WHY_BYTES];
+    bool needed = false;
+
+    for (uint32_t i = 0; i < run->load->node_count; i++)
+        needed |= run->load->nodes[i].tls;
+    if (!needed)
+        return true;
+    if (!files.ca || !*files.ca) {
+        complain("https needs the authority of the nodes' certificates in $" REST_CA);
+        return false;
+    }
+    if (tls_credentials_read(&run->credentials, &files, why)) {
+        complain("%s", why);
+        return false;
+    }
+    return true;
+}
+
 bool http_load_run(const struct http_load *load)
 {
     struct run run = {.load = load, .epoll = epoll_create1(EPOLL_CLOEXEC)};
+
+    if (!credentials_read(&run))
+        return false;
+    as_buf_init(&run.plain, 4u << 20);
 
     for (uint32_t i = 0; i < load->node_count; i++) {
         run.address[i].sin_family = AF_INET;
@@ -385,6 +506,8 @@ bool http_load_run(const struct http_load *load)
     for (uint32_t i = 0; i < load->clients; i++)
         free(run.clients[i].answer);
     free(run.clients);
+    as_buf_close(&run.plain);
+    tls_credentials_release(run.credentials);
     (void)close(run.epoll);
     return true;
 }

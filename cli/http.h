@@ -31,6 +31,7 @@ struct http_load {
     struct http_node {
         char host[64]; /* numeric IPv4 */
         uint16_t port;
+        bool tls; /* the authority is $ASSENT_CA */
     } nodes[HTTP_NODES_MAX];
     uint32_t node_count;
     bool spread; /* clients begin at different nodes; else all at the first */
@@ -40,7 +41,7 @@ struct http_load {
     void *ctx;
 };
 
-/* Fills in `nodes`: "http://127.0.0.1:7480", or several with commas; only that form. */
+/* Fills in `nodes`: "http://127.0.0.1:7480" (or https), or several with commas; only that form. */
 bool http_load_address(struct http_load *load, const char *urls);
 /* Until every client has no more requests. False: not enough files or memory (complained about). */
 bool http_load_run(const struct http_load *load);
