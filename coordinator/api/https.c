@@ -6,6 +6,7 @@
  * signed. Its connection ends, and a line in the log tells of it; of a flood of such clients, a few lines.
  */
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -46,12 +47,25 @@ bool https_begin(struct api *api, struct conn *conn, struct MHD_Connection *conn
     return true;
 }
 
-static void complain(struct api *api, const struct conn *conn)
+/* As it was accepted: the socket itself forgets its peer as soon as that has gone. */
+static void print_peer(struct MHD_Connection *connection, char *ret, size_t cap)
 {
-    struct sockaddr_storage address;
-    socklen_t len = sizeof(address);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    char host[64] = "", port[8] = "";
+
+    if (info && info->client_addr)
+        (void)getnameinfo(info->client_addr,
+                          info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                                   : sizeof(struct sockaddr_in),
+                          host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
+    (void)snprintf(ret, cap, "%s:%s", host, port);
+}
+
+static void complain(struct api *api, struct MHD_Connection *connection)
+{
     uint64_t now_ms = uv_now(api->loop);
-    char host[64] = "", port[8] = "", peer[80];
+    char peer[80];
 
     if (now_ms - api->said_since_ms > SAID_MS) {
         api->said_since_ms = now_ms;
@@ -59,22 +73,19 @@ static void complain(struct api *api, const struct conn *conn)
     }
     if (api->said++ >= SAID_MAX)
         return;
-    if (getpeername(conn->fd, (struct sockaddr *)&address, &len) == 0)
-        (void)getnameinfo((struct sockaddr *)&address, len, host, sizeof(host), port, sizeof(port),
-                          NI_NUMERICHOST | NI_NUMERICSERV);
-    (void)snprintf(peer, sizeof(peer), "%s:%s", host, port);
+    print_peer(connection, peer, sizeof(peer));
     say(AS_TRACE_WARN, "https_refused", "peer", peer, "why",
         "no request came over this connection: plain HTTP to an https port, a client that does not "
         "trust our certificate, or one whose own is not signed by client_ca",
         "more", api->said == SAID_MAX ? "not told for up to 10 s" : NULL, NULL);
 }
 
-void https_end(struct conn *conn)
+void https_end(struct conn *conn, struct MHD_Connection *connection)
 {
     if (!conn->credentials)
         return;
     if (!conn->asked)
-        complain(conn->api, conn);
+        complain(conn->api, connection);
     tls_credentials_release(conn->credentials);
     conn->credentials = NULL;
 }

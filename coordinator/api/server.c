@@ -226,7 +226,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
         conn->prev->next = conn->next;
     else
         api->conns = conn->next;
-    https_end(conn);
+    https_end(conn, connection);
     as_free(conn);
     *socket_context = NULL;
 }

@@ -210,7 +210,7 @@ gnutls_certificate_retrieve_function2 https_no_certificate;
 /* A new connection: false if it cannot be served. */
 bool https_begin(struct api *api, struct conn *conn, struct MHD_Connection *connection);
 /* It ends. */
-void https_end(struct conn *conn);
+void https_end(struct conn *conn, struct MHD_Connection *connection);
 /* Who asks: what the certificate of the client says. NOTFOUND: it has shown none. */
 as_err https_principal(const struct request *request, struct as_principal *ret) AS_MUSTCHECK;
 

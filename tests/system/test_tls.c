@@ -213,11 +213,22 @@ static void wrong_certificates_do_not_get_in(void **state)
     peer_close(&peer);
 }
 
+/* What the node's log says of the client at this socket. */
+static void said_of(int fd, char *ret, size_t cap)
+{
+    struct sockaddr_in self;
+    socklen_t len = sizeof(self);
+
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&self, &len), 0);
+    snprintf(ret, cap, "event=https_refused peer=127.0.0.1:%u ", ntohs(self.sin_port));
+}
+
 static void plain_bytes_to_tls_ports(void **state)
 {
+    static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
     static const char http_request[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     struct as_buf frame;
-    char bytes[1024];
+    char bytes[1024], says[80];
     int fd = tcp_connect(sandbox.nodes[0].agents);
 
     (void)state;
@@ -231,12 +242,22 @@ static void plain_bytes_to_tls_ports(void **state)
     wait_log_says(&sandbox, "node-1", "the peer speaks without TLS");
 
     fd = tcp_connect(sandbox.nodes[0].api);
+    said_of(fd, says, sizeof(says));
     assert_int_equal(send(fd, http_request, strlen(http_request), MSG_NOSIGNAL),
                      strlen(http_request));
     while (recv(fd, bytes, sizeof(bytes), 0) > 0)
         ;
     close(fd);
-    wait_log_says(&sandbox, "node-1", "event=https_refused peer=127.0.0.1:");
+    wait_log_says(&sandbox, "node-1", says);
+
+    /* This one is gone before the node can look at it, and still it is said who it was. */
+    fd = tcp_connect(sandbox.nodes[0].api);
+    said_of(fd, says, sizeof(says));
+    assert_int_equal(send(fd, http_request, strlen(http_request), MSG_NOSIGNAL),
+                     strlen(http_request));
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+    close(fd);
+    wait_log_says(&sandbox, "node-1", says);
 }
 
 /* --- Daemons that are configured wrongly --- */
