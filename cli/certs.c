@@ -50,9 +50,10 @@ static struct cert *add(struct certs *certs, const char *kind, const char *name,
                      certs->cluster, kind, (int)len, name) ||
         as_principal_parse(cert->principal, strlen(cert->principal), &principal) ||
         !text_format(cert->name, sizeof(cert->name), "%s-%.*s", kind, (int)len, name)) {
-        (void)snprintf(
-            ret_error, CERTS_ERROR_BYTES, "\"%.*s\" is not a name for %s %s of cluster \"%.40s\"",
-            (int)(len < 100 ? len : 100), name, kind[0] == 'n' ? "a" : "an", kind, certs->cluster);
+        (void)snprintf(ret_error, CERTS_ERROR_BYTES,
+                       "\"%.*s\" is not a name for %s %s of cluster \"%.40s\"",
+                       (int)(len < 100 ? len : 100), name, strchr("ao", kind[0]) ? "an" : "a", kind,
+                       certs->cluster);
         return NULL;
     }
     for (char *c = cert->name; *c; c++)
@@ -90,9 +91,10 @@ bool certs_add_agent(struct certs *certs, const char *participants,
     return add(certs, "agent", participants, strlen(participants), ret_error) != NULL;
 }
 
-bool certs_add_operator(struct certs *certs, const char *name, char ret_error[CERTS_ERROR_BYTES])
+bool certs_add_client(struct certs *certs, const char *role, const char *name,
+                      char ret_error[CERTS_ERROR_BYTES])
 {
-    return add(certs, "operator", name, strlen(name), ret_error) != NULL;
+    return add(certs, role, name, strlen(name), ret_error) != NULL;
 }
 
 void certs_close(struct certs *certs)

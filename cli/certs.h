@@ -1,6 +1,6 @@
 /*
  * A directory of keys and certificates for one cluster: DIR/ca.pem and ca-key.pem, and NAME.pem and NAME-key.pem for
- * each node, agent and operator.
+ * each node, agent and client of the API.
  */
 #ifndef ASSENT_CLI_CERTS_H
 #define ASSENT_CLI_CERTS_H
@@ -33,7 +33,9 @@ bool certs_add_node(struct certs *certs, const char *id, size_t id_len, const ch
                     char ret_error[CERTS_ERROR_BYTES]);
 bool certs_add_agent(struct certs *certs, const char *participants,
                      char ret_error[CERTS_ERROR_BYTES]);
-bool certs_add_operator(struct certs *certs, const char *name, char ret_error[CERTS_ERROR_BYTES]);
+/* A client of the API: "app", "viewer" or "operator". */
+bool certs_add_client(struct certs *certs, const char *role, const char *name,
+                      char ret_error[CERTS_ERROR_BYTES]);
 /* Makes all of them, and the directory and its authority if they are not there. Nothing is overwritten, unless `renew`
  * says so; the authority never is. */
 bool certs_make(struct certs *certs, char ret_error[CERTS_ERROR_BYTES]);

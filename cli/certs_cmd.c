@@ -8,8 +8,22 @@
 #include "cli/certs.h"
 #include "cli/options.h"
 
+enum { APP, VIEWER, OPERATOR, ROLES };
+
+static bool add_clients(struct certs *certs, const struct option_list clients[ROLES],
+                        char *ret_error)
+{
+    static const char *const roles[ROLES] = {"app", "viewer", "operator"};
+
+    for (size_t role = 0; role < ROLES; role++)
+        for (size_t i = 0; i < clients[role].count; i++)
+            if (!certs_add_client(certs, roles[role], clients[role].items[i], ret_error))
+                return false;
+    return true;
+}
+
 static bool add_all(struct certs *certs, const struct option_list *nodes,
-                    const struct option_list *agents, const struct option_list *operators,
+                    const struct option_list *agents, const struct option_list clients[ROLES],
                     char *ret_error)
 {
     for (size_t i = 0; i < nodes->count; i++) {
@@ -22,10 +36,7 @@ static bool add_all(struct certs *certs, const struct option_list *nodes,
     for (size_t i = 0; i < agents->count; i++)
         if (!certs_add_agent(certs, agents->items[i], ret_error))
             return false;
-    for (size_t i = 0; i < operators->count; i++)
-        if (!certs_add_operator(certs, operators->items[i], ret_error))
-            return false;
-    return true;
+    return add_clients(certs, clients, ret_error);
 }
 
 static int make(struct certs *certs)
@@ -46,7 +57,7 @@ static int make(struct certs *certs)
 
 int cmd_certs(int argc, char **argv)
 {
-    struct option_list nodes = {0}, agents = {0}, operators = {0};
+    struct option_list nodes = {0}, agents = {0}, clients[ROLES] = {{0}};
     struct certs certs = {.days = 365};
     const struct option table[] = {
         {OPTION_TEXT, "cluster", "NAME", "as in [node] cluster (required)", &certs.cluster, 0, 0},
@@ -54,7 +65,13 @@ int cmd_certs(int argc, char **argv)
          "for that node; HOST: by which clients know its API, besides localhost", &nodes, 0, 0},
         {OPTION_LIST, "agent", "NAME[,NAME...]", "for the agent of these participants", &agents, 0,
          0},
-        {OPTION_LIST, "operator", "NAME", "for a person, or a client of the API", &operators, 0, 0},
+        {OPTION_LIST, "operator", "NAME",
+         "for a client of the API that may resolve and change the cluster", &clients[OPERATOR], 0,
+         0},
+        {OPTION_LIST, "viewer", "NAME", "for one that may read", &clients[VIEWER], 0, 0},
+        {OPTION_LIST, "app", "NAME",
+         "for one that runs transactions; its participants: a line in [api] tokens", &clients[APP],
+         0, 0},
         {OPTION_NUMBER, "days", "N", "so long they are valid (365)", &certs.days, 1, 3650},
         {OPTION_FLAG, "renew", NULL, "replaces the certificates and keys that are named",
          &certs.renew, 0, 0}};
@@ -62,7 +79,7 @@ int cmd_certs(int argc, char **argv)
         .name = "certs",
         .usage = "DIR",
         .about =
-            "Makes keys and certificates in DIR: for each node, agent and operator that is named,\n"
+            "Makes keys and certificates in DIR: for each node, agent and client that is named,\n"
             "signed by the authority in DIR, which is made too if there is none. Nothing that is\n"
             "there is overwritten without --renew, and the authority never is. Only the owner can\n"
             "read the keys. After --renew: copy the files to where they are used, then send "
@@ -83,9 +100,11 @@ int cmd_certs(int argc, char **argv)
     exit_code = CLI_USAGE;
     if (!certs.cluster || !as_cluster_valid(certs.cluster, strlen(certs.cluster)))
         complain("certs: --cluster is required: 1 to 32 of a-z, 0-9 and -");
-    else if (nodes.count + agents.count + operators.count == 0)
-        complain("certs: name a --node, an --agent or an --operator (see `assent certs --help`)");
-    else if (!add_all(&certs, &nodes, &agents, &operators, error))
+    else if (nodes.count + agents.count + clients[APP].count + clients[VIEWER].count +
+                 clients[OPERATOR].count ==
+             0)
+        complain("certs: name a --node, an --agent or a client (see `assent certs --help`)");
+    else if (!add_all(&certs, &nodes, &agents, clients, error))
         complain("certs: %s", error);
     else
         exit_code = make(&certs);

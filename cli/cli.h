@@ -40,6 +40,8 @@ int cmd_cluster_transfer(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_certs(int argc, char **argv);
+int cmd_token_new(int argc, char **argv);
+int cmd_token_list(int argc, char **argv);
 int cmd_log_verify(int argc, char **argv);
 int cmd_log_dump(int argc, char **argv);
 

@@ -43,7 +43,9 @@ static const struct entry entries[] = {
     {"cluster", "transfer", cmd_cluster_transfer, "hand leadership to another node"},
     {"top", NULL, cmd_top, "a cluster live: throughput, latencies, nodes, participants"},
     {"doctor", NULL, cmd_doctor, "check an installation, and say what to do"},
-    {"certs", NULL, cmd_certs, "make keys and certificates for nodes, agents and operators"},
+    {"certs", NULL, cmd_certs, "make keys and certificates for nodes, agents and clients"},
+    {"token", "new", cmd_token_new, "make a token by which a client of the API says who it is"},
+    {"token", "list", cmd_token_list, "who may do what, as a file of tokens says it"},
     {"log", "verify", cmd_log_verify, "check a decision log's files"},
     {"log", "dump", cmd_log_dump, "print a decision log's records"},
 };

@@ -26,7 +26,7 @@ static bool add_all(struct sandbox *sandbox, struct certs *certs, char *ret_erro
     for (size_t i = 0; i < sandbox->count; i++)
         if (!certs_add_agent(certs, sandbox->databases[i].participant, ret_error))
             return false;
-    return certs_add_operator(certs, "sandbox", ret_error);
+    return certs_add_client(certs, "operator", "sandbox", ret_error);
 }
 
 /* `node` NULL: all that there are. */

@@ -39,20 +39,6 @@ static bool node_id_read(const char *text, uint64_t *ret_id)
     return true;
 }
 
-/* One participant's name or several, with commas. */
-static bool participants_valid(const char *text)
-{
-    for (;;) {
-        struct as_bytes part = part_of(text, ',');
-
-        if (!as_participant_valid(text, part.len))
-            return false;
-        text += part.len;
-        if (*text++ == '\0')
-            return true;
-    }
-}
-
 static bool name_read(struct as_principal *principal, struct as_bytes kind, const char *name)
 {
     if (part_is(kind, "node")) {
@@ -61,10 +47,11 @@ static bool name_read(struct as_principal *principal, struct as_bytes kind, cons
     }
     if (part_is(kind, "agent")) {
         principal->kind = AS_PRINCIPAL_AGENT;
-        return participants_valid(name);
+        return as_participants_valid((struct as_bytes){(const uint8_t *)name, strlen(name)});
     }
-    principal->kind = AS_PRINCIPAL_OPERATOR;
-    return part_is(kind, "operator") && as_id_valid(name, strlen(name));
+    principal->kind = AS_PRINCIPAL_CLIENT;
+    principal->role = as_role_of(kind);
+    return principal->role != AS_ROLE_NONE && as_id_valid(name, strlen(name));
 }
 
 as_err as_principal_parse(const char *text, size_t len, struct as_principal *ret)
@@ -135,21 +122,13 @@ const char *as_principal_refuses_agent(const struct as_principal *principal, con
 const char *as_principal_refuses_participant(const struct as_principal *principal,
                                              struct as_bytes participant)
 {
-    const char *at;
+    const char *list;
 
     if (!principal || principal->kind == AS_PRINCIPAL_NODE)
         return NULL;
-    if (principal->kind == AS_PRINCIPAL_AGENT) {
-        at = principal->text + principal->name_at;
-        for (;;) {
-            struct as_bytes part = part_of(at, ',');
-
-            if (part.len == participant.len && memcmp(part.data, participant.data, part.len) == 0)
-                return NULL;
-            at += part.len;
-            if (*at++ == '\0')
-                break;
-        }
-    }
+    list = principal->text + principal->name_at;
+    if (principal->kind == AS_PRINCIPAL_AGENT &&
+        as_participants_name((struct as_bytes){(const uint8_t *)list, strlen(list)}, participant))
+        return NULL;
     return "the peer's certificate does not name a participant that it serves";
 }

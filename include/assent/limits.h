@@ -25,6 +25,11 @@
 #define AS_TIMEOUT_MS_DEFAULT 30000
 #define AS_TIMEOUT_MS_MAX 3600000
 
+/* The file of [api] tokens. */
+#define AS_GRANTS_MAX 1000     /* lines of it */
+#define AS_GRANT_LINE_MAX 4095 /* bytes of one: some sixty participants with the longest names */
+#define AS_GRANT_RATE_MAX 1000000
+
 /* Tables. */
 #define AS_PARTICIPANTS_MAX 256
 #define AS_AGENT_SESSIONS_MAX 256

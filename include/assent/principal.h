@@ -4,7 +4,7 @@
  *
  *   assent://CLUSTER/node/ID
  *   assent://CLUSTER/agent/PARTICIPANT[,PARTICIPANT...]
- *   assent://CLUSTER/operator/NAME
+ *   assent://CLUSTER/operator/NAME, assent://CLUSTER/viewer/NAME, assent://CLUSTER/app/NAME
  *
  * The link's encryption has proven it; what a peer may then do, its messages' reader decides. A node decides what
  * becomes of every branch anyway, so its certificate may serve any participant, too.
@@ -13,18 +13,24 @@
 #define ASSENT_PRINCIPAL_H
 
 #include "assent/base.h"
+#include "assent/grant.h"
 #include "assent/limits.h"
 
 #define AS_PRINCIPAL_SCHEME "assent://"
 #define AS_PRINCIPAL_LEN_MAX \
     2047 /* of the URI: an agent of some thirty participants with the longest names */
 
-enum as_principal_kind { AS_PRINCIPAL_NODE = 1, AS_PRINCIPAL_AGENT, AS_PRINCIPAL_OPERATOR };
+enum as_principal_kind {
+    AS_PRINCIPAL_NODE = 1,
+    AS_PRINCIPAL_AGENT,
+    AS_PRINCIPAL_CLIENT, /* of the API: nobody on a link */
+};
 
 struct as_principal {
     enum as_principal_kind kind;
     char cluster[AS_CLUSTER_LEN_MAX + 1];
     uint64_t node_id;                    /* of a NODE */
+    enum as_role role;                   /* of a CLIENT */
     char text[AS_PRINCIPAL_LEN_MAX + 1]; /* the URI */
     size_t name_at;                      /* in text: what stands behind the last slash */
 };

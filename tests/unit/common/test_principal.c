@@ -21,8 +21,10 @@ static struct as_bytes bytes(const char *text)
 static void only_the_exact_form_is_one(void **state)
 {
     static const char *const good[] = {
-        "assent://demo/node/1",      "assent://demo/node/4294967295", "assent://d-1/agent/bank_a",
-        "assent://demo/agent/a,b-2", "assent://demo/operator/ops.1",
+        "assent://demo/node/1",         "assent://demo/node/4294967295",
+        "assent://d-1/agent/bank_a",    "assent://demo/agent/a,b-2",
+        "assent://demo/operator/ops.1", "assent://demo/viewer/grafana",
+        "assent://demo/app/shop",
     };
     static const char *const bad[] = {
         "",
@@ -51,6 +53,9 @@ static void only_the_exact_form_is_one(void **state)
         "assent://demo/agent/a/b",
         "assent://demo/agent/*",
         "assent://demo/operator/",
+        "assent://demo/viewer/",
+        "assent://demo/app/a/b",
+        "assent://demo/apps/a",
         "assent://demo/operator/a b",
     };
     struct as_principal principal;
