@@ -7,6 +7,7 @@
 #ifndef ASSENT_TEST_HARNESS_H
 #define ASSENT_TEST_HARNESS_H
 
+#include "../support/http.h"
 #include "../support/support.h"
 
 #include <cjson/cJSON.h>
@@ -62,23 +63,9 @@ void sandbox_print_logs(const struct sandbox *sandbox);
 /* Runs `assent ARGS...`; returns its exit status, what it printed in *ret_out (to be freed). */
 int run_assent(const char *const *args, char **ret_out);
 
-/* An answer; `json` is NULL if the body is not JSON. Status 0: no answer came (refused, cut off).
- */
-struct answer {
-    long status;
-    char *body;
-    cJSON *json;
-    char content_type[64];
-};
-/* `timeout_ms` of the whole exchange. `body` NULL: GET. */
+/* At the first node. `timeout_ms` of the whole exchange. `body` NULL: GET. */
 void http(const struct sandbox *sandbox, const char *path, const char *body, long timeout_ms,
           struct answer *ret_answer);
-/* The same of one node. `method` NULL: GET or POST. */
-void http_at(const char *api, const char *method, const char *path, const char *body,
-             long timeout_ms, struct answer *ret_answer);
-void answer_free(struct answer *answer);
-/* The text at a path of names as "branches.1.state"; "" if it is not there. */
-const char *answer_text(const struct answer *answer, const char *path);
 void assert_status(const struct answer *answer, long status);
 
 /* Waits until `met` holds; fails the test naming `what` after deadline_ms. */

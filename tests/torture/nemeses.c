@@ -3,7 +3,12 @@
  */
 #include "nemesis.h"
 
+extern const struct nemesis nemesis_kill, nemesis_pause;
+extern const struct nemesis nemesis_partition, nemesis_isolate, nemesis_one_way, nemesis_loss;
+extern const struct nemesis nemesis_bandwidth, nemesis_delay, nemesis_reorder;
+
 const struct nemesis *const nemeses[] = {
-    NULL,
+    &nemesis_kill, &nemesis_pause,     &nemesis_partition, &nemesis_isolate, &nemesis_one_way,
+    &nemesis_loss, &nemesis_bandwidth, &nemesis_delay,     &nemesis_reorder,
 };
-const size_t nemesis_count = AS_COUNT_OF(nemeses) - 1;
+const size_t nemesis_count = AS_COUNT_OF(nemeses);
