@@ -116,8 +116,7 @@ static bool history_is_well(void)
 {
     char why[512];
 
-    return history_linearizable(world.history, why, sizeof(why)) ||
-           world_fail(&world, "not linearizable: %s", why);
+    return history_linearizable(world.history, why, sizeof(why)) || world_fail(&world, "%s", why);
 }
 
 static bool play(struct schedule *schedule, double minutes)
