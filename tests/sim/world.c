@@ -10,9 +10,10 @@
 
 struct sim_verdict *sim_verdict;
 
-/* --- Memory: one arena for a seed, used again by the next --- */
+/* --- Memory: one arena for a seed, used again by the next if it is not large --- */
 
 #define BLOCK_BYTES (1u << 20)
+#define KEPT_BYTES (64u << 20)
 
 static struct block {
     struct block *next;
@@ -41,11 +42,24 @@ void *sim_alloc(struct sim *sim, size_t size)
     return memset(memory, 0, size);
 }
 
+/* What is passed over for a large piece is not come back to, so a few seeds would need ever more. */
 static void memory_begin(void)
 {
-    for (struct block *block = blocks; block; block = block->next)
+    struct block *kept = NULL, *next;
+    size_t bytes = 0;
+
+    for (struct block *block = blocks; block; block = next) {
+        next = block->next;
+        bytes += block->size;
+        if (bytes > KEPT_BYTES) {
+            free(block);
+            continue;
+        }
         block->used = 0;
-    block_at = blocks;
+        block->next = kept;
+        kept = block;
+    }
+    block_at = blocks = kept;
 }
 
 /* --- Chance --- */
