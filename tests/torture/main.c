@@ -17,6 +17,7 @@
 #include "report.h"
 #include "schedule.h"
 
+#define SHORT_MINUTES 3.0 /* below it, strikes are brief */
 #define EXIT_SKIPPED 77 /* CTest: SKIP_RETURN_CODE */
 
 struct options {
@@ -162,6 +163,7 @@ static int inner(void *ctx)
     world_clock_start();
     if (!schedule_init(&schedule, &world, options->only))
         return 2;
+    schedule.is_short = options->minutes < SHORT_MINUTES;
     schedule_look(&schedule);
     passed = run(options, &schedule);
     if (world.interrupted)

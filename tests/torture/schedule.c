@@ -13,6 +13,7 @@
 #define HOLD_MIN_MS 1000
 #define HOLD_MAX_MS 8000
 #define HOLD_LONG_MS 20000 /* one of eight: longer than most timeouts */
+#define HOLD_SHORT_MS 3000 /* of all, in a short run */
 #define STAGGER_MS 2000
 
 /* --- Which there are --- */
@@ -181,7 +182,8 @@ static void round_draw(struct schedule *schedule, struct round *round)
 static int64_t hold_draw(struct schedule *schedule)
 {
     bool is_long = as_rng_below(&schedule->rng, 8) == 0;
-    uint64_t below = (is_long ? HOLD_LONG_MS : HOLD_MAX_MS) - HOLD_MIN_MS;
+    uint64_t most = schedule->is_short ? HOLD_SHORT_MS : is_long ? HOLD_LONG_MS : HOLD_MAX_MS;
+    uint64_t below = most - HOLD_MIN_MS;
 
     return HOLD_MIN_MS + (int64_t)as_rng_below(&schedule->rng, below);
 }

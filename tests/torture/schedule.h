@@ -19,6 +19,7 @@ struct tally {
 struct schedule {
     struct world *world;
     struct as_rng rng;
+    bool is_short; /* many brief strikes */
     struct tally tallies[NEMESES_MAX];
     size_t count;
     struct tally *queue[2 * NEMESES_MAX]; /* what is left of the permutation */
