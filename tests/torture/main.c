@@ -18,7 +18,7 @@
 #include "schedule.h"
 
 #define SHORT_MINUTES 3.0 /* below it, strikes are brief */
-#define EXIT_SKIPPED 77 /* CTest: SKIP_RETURN_CODE */
+#define EXIT_SKIPPED 77   /* CTest: SKIP_RETURN_CODE */
 
 struct options {
     double minutes;
@@ -120,6 +120,17 @@ static bool history_is_well(void)
     return history_linearizable(world.history, why, sizeof(why)) || world_fail(&world, "%s", why);
 }
 
+/* Events that nothing here may provoke. */
+static bool logs_are_well(void)
+{
+    if (!world_run(&world,
+                   "! grep -E 'event=(commit_without_effect|branch_orphaned|raft_emptied|"
+                   "snapshot_damaged)' %s/log/node-*.log %s/log/agent-*.log",
+                   world.dir, world.dir))
+        return world_fail(&world, "an alarm: see the end of log/commands.log");
+    return true;
+}
+
 static bool play(struct schedule *schedule, double minutes)
 {
     int64_t until = world_now_ms() + (int64_t)(minutes * 60000);
@@ -130,7 +141,7 @@ static bool play(struct schedule *schedule, double minutes)
         well = schedule_round(schedule, clients);
     well = well && clients_pause(&world, clients);
     clients_stop(clients);
-    return well && schedule_check(schedule, 0) && history_is_well();
+    return well && schedule_check(schedule, 0) && history_is_well() && logs_are_well();
 }
 
 static bool run(const struct options *options, struct schedule *schedule)
