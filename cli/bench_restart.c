@@ -149,7 +149,7 @@ static bool measure_snapshot(struct large *large, cJSON *result, cJSON *raw)
     for (; count < SNAPSHOT_RUNS_MAX && snapshots < SNAPSHOTS; count++)
         if (!run(large, "snap", &with, &snapshots, runs))
             return false;
-    if (!configure(large, "log.snapshot_kib=67108864"))
+    if (!configure(large, "log.snapshot_kib=262144"))
         return false;
     for (; count > 0; count--)
         if (!run(large, "none", &without, &none, runs))

@@ -62,7 +62,7 @@ static const struct config_key keys[] = {
     NUMBER("cluster", election_min_ms, 0, 60000),
     NUMBER("cluster", election_max_ms, 0, 120000),
     NUMBER("log", segment_kib, AS_SEGMENT_BYTES_MIN >> 10, 1u << 20),
-    NUMBER("log", snapshot_kib, 16, 64u << 20),
+    NUMBER("log", snapshot_kib, 16, NODE_SNAPSHOT_BYTES_MAX >> 10),
     NUMBER("log", mark_ms, 1, 10000),
     CHOICE("log", sync_in_place, "auto|never"),
     NUMBER("limits", undecided_max, 1, 1000000),
