@@ -14,7 +14,9 @@
 
 #define READY_MS 60000
 #define ASK_MS 1000
-#define SEGMENT_KIB 1024 /* small: many segments and snapshots in one run */
+#define SEGMENT_KIB \
+    256 /* small: many segments and snapshots in one run, and a full disk is felt soon */
+#define SNAPSHOT_KIB 1024
 
 /* From one field of the world to another: the compiler would fear that they overlap. */
 static void path_write(char *ret_path, size_t size, const char *format, ...)
@@ -51,11 +53,11 @@ static bool node_configure(struct world *world, const struct node *node)
                    "[node]\nid = %d\ncluster = " WORLD_CLUSTER "\ndata_dir = %s\n"
                    "[api]\nlisten = %s:%d\ninsecure = yes\n"
                    "[agents]\nlisten = %s:%d\ninsecure = yes\n"
-                   "[log]\nsegment_kib = %d\n"
+                   "[log]\nsegment_kib = %d\nsnapshot_kib = %d\n"
                    "[cluster]\nincarnation = %016llx\n"
                    "nodes = 1=10.77.0.11:%d, 2=10.77.0.12:%d, 3=10.77.0.13:%d\n",
                    node->id, node->dir, node->process.place->ip, WORLD_API_PORT,
-                   node->process.place->ip, WORLD_LINK_PORT, SEGMENT_KIB,
+                   node->process.place->ip, WORLD_LINK_PORT, SEGMENT_KIB, SNAPSHOT_KIB,
                    (unsigned long long)(world->seed | 1), WORLD_LINK_PORT, WORLD_LINK_PORT,
                    WORLD_LINK_PORT);
     return write_file(world, node->process.name, text);
@@ -159,7 +161,7 @@ static bool find_postgres(struct world *world)
 
 bool cluster_make(struct world *world)
 {
-    if (!find_postgres(world))
+    if (!find_postgres(world) || !bridge_make(world))
         return false;
     for (int i = 0; i < WORLD_NODES; i++)
         if (!node_make(world, i))

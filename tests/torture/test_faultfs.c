@@ -528,6 +528,9 @@ static void nothing_happens_after_the_power_is_gone(void **state)
     assert_int_equal(waitpid(writer, &status, 0), writer);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(read(answered[0], &byte, 1), 0);
+    assert_int_equal(unlink("a"), -1); /* nor by one that is not dead yet */
+    assert_int_equal(errno, EIO);
+    tell("thaw");
     file_letters("a", letters);
     assert_string_equal(letters, "a");
     close(told[1]);

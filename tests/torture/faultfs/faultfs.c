@@ -7,9 +7,10 @@
  *
  *   fail read|write|sync COUNT    the next COUNT (0: all) reads, writes (and whatever else changes something), or syncs: EIO
  *   heal                          no more of that
- *   freeze                        the power is about to be cut: from now on no operation is carried out or answered
- *   cut SEED                      the power is cut: see unsynced.h for what is left. Whoever uses it must have been killed between
- *                                 freeze and this; descriptors from before get EIO. Answers how much there was and what is lost
+ *   freeze                        the power is gone: from now on no operation is carried out or answered. Kill who uses it next
+ *   cut SEED                      see unsynced.h for what is left. Descriptors from before get EIO, and after a freeze everybody
+ *                                 else too, so that the dying change nothing more. Answers how much there was and what is lost
+ *   thaw                          the power is back: once the killed are gone
  *   settle                        everything is durable, as after a sync of all
  *   status                        how many operations failed, of how many; whether one waits because all is frozen
  *
@@ -48,7 +49,8 @@ static struct {
     struct unsynced *unsynced;
     pthread_mutex_t lock;
     pthread_cond_t thawed;
-    bool frozen, waiting; /* waiting: for the thaw; the others wait in the kernel */
+    bool frozen, dark; /* dark: after the cut, until the power is back */
+    bool waiting;      /* one is held back; the others wait in the kernel */
     uint64_t epoch;
     uint64_t fail[FAULT_COUNT]; /* so many more; UINT64_MAX: all */
     uint64_t done[FAULT_COUNT], failed[FAULT_COUNT];
@@ -67,7 +69,7 @@ static int begin(enum fault fault, const struct handle *handle)
     while (fs.frozen)
         pthread_cond_wait(&fs.thawed, &fs.lock);
     fs.waiting = false;
-    if (epoch != fs.epoch || (handle && handle->epoch != fs.epoch))
+    if (fs.dark || epoch != fs.epoch || (handle && handle->epoch != fs.epoch))
         return -EIO; /* whoever asked is dead */
     fs.done[fault]++;
     if (fs.fail[fault] == 0)
@@ -494,6 +496,7 @@ static void cut(uint64_t seed, char *answer, size_t size)
     int error = unsynced_cut(fs.unsynced, seed, &counts);
 
     fs.epoch++;
+    fs.dark = fs.frozen;
     fs.frozen = false;
     pthread_cond_broadcast(&fs.thawed);
     if (error)
@@ -518,6 +521,8 @@ static void obey(const char *line, char *answer, size_t size)
         memset(fs.fail, 0, sizeof(fs.fail));
     else if (strcmp(line, "freeze") == 0)
         fs.frozen = true;
+    else if (strcmp(line, "thaw") == 0)
+        fs.dark = false;
     else if (strcmp(line, "settle") == 0)
         unsynced_settle(fs.unsynced);
     else if (sscanf(line, "cut %llu", &number) == 1)
