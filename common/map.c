@@ -144,12 +144,13 @@ as_err as_map_insert(struct as_map *map, uint64_t hash, uint32_t handle)
     return AS_OK;
 }
 
+/* The newer table first: who asks mostly asks for what came lately. */
 uint32_t as_map_find(const struct as_map *map, uint64_t hash, const void *key, as_map_match match,
                      const void *owner)
 {
     uint32_t tag = tag_of(hash);
 
-    for (int which = 0; which < 2 && map->table[which]; which++) {
+    for (int which = map->table[1] ? 1 : 0; which >= 0 && map->table[which]; which--) {
         const struct as_map_entry *table = map->table[which];
         size_t mask = map->mask[which];
 

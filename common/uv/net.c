@@ -218,12 +218,15 @@ static void on_connection(uv_stream_t *listener, int status)
 
     if (status < 0)
         return; /* the peer has gone again, or files ran out: libuv goes on */
-    conn = conn_new(net, 2 * net->accepted_last + 1, CONN_CONNECTING);
+    conn = net->accepted < NET_ACCEPTED_MAX
+               ? conn_new(net, 2 * net->accepted_last + 1, CONN_CONNECTING)
+               : NULL;
     if (!conn) {
         turn_away(net, listener);
         return;
     }
     net->accepted_last++;
+    net->accepted++;
     conn->accepted = true;
     if (uv_accept(listener, (uv_stream_t *)&conn->tcp) != 0 || conn_open(conn) != 0) {
         conn_end(conn); /* nobody has heard of it */

@@ -14,6 +14,10 @@
 #include <uv.h>
 
 #include "assent/base.h"
+#include "assent/limits.h"
+
+/* Accepted connections: sessions, and as many that begin or end. One more is closed at once. */
+#define NET_ACCEPTED_MAX (2 * AS_AGENT_SESSIONS_MAX)
 
 struct net;
 struct as_principal;

@@ -113,6 +113,7 @@ void conn_end(struct conn *conn)
     if (conn->state == CONN_RESOLVING)
         uv_cancel((uv_req_t *)&conn->resolve); /* either way its callback comes */
     conn->net->shaking -= conn->state == CONN_SHAKING && conn->accepted;
+    conn->net->accepted -= conn->accepted;
     conn->state = CONN_ENDED;
     conn_forget(conn);
     if (!uv_is_closing((uv_handle_t *)&conn->tcp)) /* it may be, between two addresses */

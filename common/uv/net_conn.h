@@ -85,7 +85,8 @@ struct net {
     int why;
     const char *why_text;                /* instead, if it is not NULL */
     struct tls_credentials *credentials; /* NULL: no TLS */
-    uint32_t shaking;                    /* accepted connections in that state */
+    uint32_t accepted;                   /* connections that are open */
+    uint32_t shaking;                    /* of these, in that state */
     uint64_t said_since_ms;              /* complaints about TLS are counted from here on */
     uint32_t said;
     struct as_buf plain; /* what one read has brought */

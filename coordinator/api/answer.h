@@ -67,6 +67,16 @@ enum route { ANSWER_ROUTE_MAP(ANSWER_ROUTE_ENUM) ROUTE_COUNT };
 #define ANSWER_STATUS_ENUM(status) ANSWER_STATUS_##status,
 enum { ANSWER_STATUS_MAP(ANSWER_STATUS_ENUM) ANSWER_STATUS_COUNT };
 
+/* By which limit of clients.c somebody was turned away. */
+#define ANSWER_LIMIT_MAP(X)              \
+    X(CONNECTIONS, "connections_max")    \
+    X(REQUEST_TIME, "request_timeout_s") \
+    X(ANSWER_TIME, "answer_timeout_s")   \
+    X(MEMORY, "memory_mib")              \
+    X(BODY, "body_bytes_max")
+#define ANSWER_LIMIT_ENUM(name, key) ANSWER_LIMIT_##name,
+enum answer_limit { ANSWER_LIMIT_MAP(ANSWER_LIMIT_ENUM) ANSWER_LIMIT_COUNT };
+
 struct as_hist;
 struct answer_http {
     uint64_t requests[ROUTE_COUNT][ANSWER_STATUS_COUNT];
@@ -76,7 +86,8 @@ struct answer_http {
     uint64_t passed, passed_total; /* on to the leader: waiting for its answer; ever */
     uint64_t passed_lost;          /* of these, without an answer */
     uint64_t served, served_total; /* for other nodes: now; ever */
-    uint64_t slow; /* connections ended because their request took too long to arrive */
+    uint64_t limited[ANSWER_LIMIT_COUNT];
+    uint64_t body_memory, answer_memory; /* bytes of large ones */
     double uptime_s;
 };
 /* The column of `requests` for a status; ANSWER_STATUS_COUNT: it has none. */

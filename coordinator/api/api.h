@@ -13,12 +13,17 @@ struct node;
 struct api;
 struct tls_credentials;
 
+/* So many more than `connections_max` are accepted, to be told that they are too many. */
+#define API_SURPLUS_MAX 64
+
 struct api_config {
     char listen[256];            /* "127.0.0.1:7480"; port 0 takes a free one */
     uint32_t connections_max;    /* 0: 10000 */
     size_t body_bytes_max;       /* 0: AS_BODY_BYTES_MAX */
     uint32_t idle_timeout_s;     /* 0: 120: of a connection on which nothing happens */
     uint32_t request_timeout_s;  /* 0: 30: in which a request must have arrived whole */
+    uint32_t answer_timeout_s;   /* 0: 60: in which a client must have taken its answer */
+    size_t memory_max;           /* 0: 256 MiB: of all bodies and answers beyond 16 KiB each */
     uint32_t timeout_ms_default; /* of a transaction; 0: AS_TIMEOUT_MS_DEFAULT */
     uint32_t passing_ms; /* 0: 10000: in which a leader answers beyond what a request may take */
     const char *version;

@@ -44,6 +44,7 @@ bool https_begin(struct api *api, struct conn *conn, struct MHD_Connection *conn
         tls_credentials_lend(api->credentials, info->tls_session, api->asks_clients))
         return false;
     conn->credentials = tls_credentials_hold(api->credentials);
+    conn->session = info->tls_session;
     return true;
 }
 

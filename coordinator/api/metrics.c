@@ -89,6 +89,25 @@ size_t answer_status_column(int status)
     return i;
 }
 
+static void http_limits(struct as_buf *buf, const struct answer_http *http)
+{
+#define LIMIT_ROW(name, key) key,
+    static const char *const keys[] = {ANSWER_LIMIT_MAP(LIMIT_ROW)};
+#undef LIMIT_ROW
+    const char *name = "assent_http_limited_total";
+    char labels[64];
+
+    head(buf, name, "counter", "Requests refused and connections ended, by the limit they passed.");
+    for (size_t i = 0; i < ANSWER_LIMIT_COUNT; i++) {
+        (void)snprintf(labels, sizeof(labels), "{limit=\"%s\"}", keys[i]);
+        sample(buf, name, labels, (double)http->limited[i]);
+    }
+    name = "assent_http_memory_bytes";
+    head(buf, name, "gauge", "Memory of large request bodies and answers (memory_mib).");
+    sample(buf, name, "{of=\"bodies\"}", (double)http->body_memory);
+    sample(buf, name, "{of=\"answers\"}", (double)http->answer_memory);
+}
+
 static void http_metrics(struct as_buf *buf, const struct answer_http *http)
 {
 #define ROUTE_ROW(name, method, path) {method, path},
@@ -143,8 +162,7 @@ static void http_metrics(struct as_buf *buf, const struct answer_http *http)
     counter(buf, "assent_served_for_others_total", http->served_total,
             "Requests that other nodes passed on.");
     counter(buf, "assent_http_body_bytes_total", http->bytes_in, "Bytes of request bodies read.");
-    counter(buf, "assent_http_slow_clients_total", http->slow,
-            "Connections ended because a request took too long to arrive.");
+    http_limits(buf, http);
 }
 
 static void txn_metrics(struct as_buf *buf, const struct node_metrics *m)

@@ -7,7 +7,7 @@
 #include "assent/alloc.h"
 #include "coordinator/api/server.h"
 
-#define BODY_KEPT 16384
+#define BODY_KEPT 4096
 #define TARGET_KEPT 1024
 #define ANSWER_BYTES_MAX ((size_t)512 << 20) /* 64 branches of 1 MiB, every byte escaped to six */
 
@@ -55,6 +55,7 @@ struct request *request_new(struct api *api, struct MHD_Connection *connection)
     request->began_ns = uv_hrtime();
     request->read = NODE_READ_LINEARIZABLE;
     request->session = 0;
+    request->granted = false;
     request->body_seen = 0;
     request->id[0] = request->name[0] = request->gid[0] = 0;
     request->branch = 0;
@@ -77,6 +78,12 @@ static void buf_trim(struct as_buf *buf, size_t kept)
     as_buf_clear(buf);
 }
 
+void request_forget_body(struct request *request)
+{
+    buf_trim(&request->body, BODY_KEPT);
+    (void)client_body_memory(request);
+}
+
 void request_release(struct request *request)
 {
     struct api *api = request->api;
@@ -85,6 +92,8 @@ void request_release(struct request *request)
     buf_trim(&request->target, TARGET_KEPT);
     buf_trim(&request->words, TARGET_KEPT);
     answer_clear(&request->answer);
+    (void)client_body_memory(request);
+    (void)client_answer_memory(request, 0);
     if (!request->connection)
         api->http.served--;
     if (request->passed_bytes) {
@@ -187,10 +196,17 @@ static struct MHD_Response *response_of(struct request *request)
 enum MHD_Result request_respond(struct request *request)
 {
     struct answer *answer = &request->answer;
-    struct MHD_Response *response = response_of(request);
+    struct MHD_Response *response;
     enum MHD_Result queued;
     bool ok;
 
+    if (!client_answer_memory(request, answer->body.len)) {
+        (void)client_answer_memory(request, 0);
+        as_buf_close(&answer->body);
+        answer->body.err = AS_ERR_NOMEM;
+    }
+    response = response_of(request);
+    client_move(request->conn, CONN_WRITING);
     if (!response)
         return MHD_NO;
     ok = MHD_add_response_header(response, "Content-Type", answer->type) == MHD_YES;
@@ -210,7 +226,7 @@ enum MHD_Result request_respond(struct request *request)
         (void)snprintf(session, sizeof(session), "%llu", (unsigned long long)answer->session);
         ok = MHD_add_response_header(response, "Assent-Session", session) == MHD_YES && ok;
     }
-    if (request->api->draining)
+    if (request->api->draining || (request->conn && request->conn->surplus))
         ok = MHD_add_response_header(response, "Connection", "close") == MHD_YES && ok;
     queued =
         ok ? MHD_queue_response(request->connection, (unsigned)answer->status, response) : MHD_NO;

@@ -1,15 +1,10 @@
 /*
  * The HTTP server: libmicrohttpd, driven by the process's one loop through its epoll descriptor.
  *
- * Fault model: a client may send anything, at any speed, and leave at any time. A request that
- * takes longer than `request_timeout_s` to arrive, or bytes that dribble in and never become one,
- * end the connection: libmicrohttpd's own timeout is one of inactivity, which a byte a second
- * outlives. A client that leaves while it waits is found within a second or two; its transaction
- * goes on (failure table, first row).
+ * Fault model: a client may send anything, at any speed, read nothing, and leave at any time: see
+ * clients.c. Whatever it does, it holds no more than a connection's memory and its part of
+ * `memory_max`.
  */
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +19,11 @@
 #define CONNECTIONS_MAX 10000
 #define IDLE_TIMEOUT_S 120
 #define REQUEST_TIMEOUT_S 30
+#define ANSWER_TIMEOUT_S 60
+#define MEMORY_MAX ((size_t)256 << 20)
 #define PASSING_MS 10000
+#define TURN_NS 20000000u /* of a turn, for requests: less than a heartbeat */
+#define HELD_MAX 32       /* that are taken up again at a time */
 #define CONNECTION_BYTES 16384
 
 /* --- libmicrohttpd's callbacks --- */
@@ -44,6 +43,7 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
     if (request->conn) {
         request->conn->request = request;
         request->conn->asked = true;
+        client_move(request->conn, CONN_READING);
     }
     return request;
 }
@@ -56,8 +56,50 @@ static void body_take(struct request *request, const char *data, size_t len)
     api->http.bytes_in += len;
     /* What is refused anyway is read and thrown away: unread, it would cost the connection. What is
      * too long stops at the buffer's maximum. */
-    if (!request->answer.status)
-        as_put_bytes(&request->body, data, len);
+    if (request->answer.status)
+        return;
+    as_put_bytes(&request->body, data, len);
+    if (!client_body_memory(request)) {
+        as_buf_close(&request->body);
+        handler_refuse(request, 503, "overloaded",
+                       "all the memory for large requests is taken; try again later");
+        request->state = REQUEST_READING; /* to its end, without keeping it */
+        (void)client_body_memory(request);
+    }
+}
+
+/*
+ * True: requests have had their part of this turn, and this one waits for the next. Agents, other nodes
+ * and the disk would wait for all of them otherwise: ten thousand clients can send one each at the same
+ * moment.
+ */
+static bool hold(struct request *request)
+{
+    struct api *api = request->api;
+
+    if (request->granted || (!api->held && uv_hrtime() - api->run_ns < TURN_NS))
+        return false;
+    client_move(request->conn, CONN_WAITING);
+    request->next_due = NULL;
+    if (api->held)
+        api->held_last->next_due = request;
+    else
+        api->held = request;
+    api->held_last = request;
+    MHD_suspend_connection(request->connection);
+    return true;
+}
+
+static void release_held(struct api *api, size_t count)
+{
+    while (api->held && count-- > 0) {
+        struct request *request = api->held;
+
+        api->held = request->next_due;
+        request->granted = true;
+        client_move(request->conn, CONN_READING);
+        MHD_resume_connection(request->connection);
+    }
 }
 
 /* Ready to be answered, or already so: answers, or puts the connection aside. */
@@ -68,12 +110,14 @@ static enum MHD_Result proceed(struct request *request)
             request->state = REQUEST_ANSWERED;
         else
             handler_run(request);
+        request_forget_body(request);
     }
     if (request->state == REQUEST_ANSWERED)
         return request_respond(request);
     AS_ASSERT(request->state == REQUEST_ASKED);
     request->state = REQUEST_SUSPENDED;
     request->api->http.waiting++;
+    client_move(request->conn, CONN_WAITING);
     MHD_suspend_connection(request->connection);
     return MHD_YES;
 }
@@ -93,20 +137,28 @@ static enum MHD_Result on_headers(struct request *request, const char *method)
 
     request->state = REQUEST_READING;
     handler_begin(request, &head);
-    if (len > max) {
-        struct problem problem;
-
-        if (!request->answer.status) {
-            problem_set(&problem, 413, "body_too_large", "a body is at most %zu bytes here", max);
-            request_refuse(request, &problem);
-        }
-        /* Not read at all: libmicrohttpd closes the connection behind the answer. */
+    if (request->conn && request->conn->surplus)
+        handler_refuse(request, 503, "overloaded",
+                       "more connections than [api] connections_max, and each one waits for an "
+                       "answer; try again later, or ask another node");
+    else if (len > max && !request->answer.status)
+        handler_refuse(request, 413, "body_too_large", "a body is at most %zu bytes here", max);
+    /* Not read at all: libmicrohttpd closes the connection behind the answer. */
+    if (len > max || (request->conn && request->conn->surplus))
         return request_respond(request);
-    }
     request->state = REQUEST_READING;
     /* Called again behind the body. An answer now would make libmicrohttpd close the connection of
      * any method that may have one, whether there is a body or not. */
     return MHD_YES;
+}
+
+/* A chunked body far over the limit: it is not worth reading to its end, to be answered 413. */
+static bool endless(struct request *request)
+{
+    if (request->body_seen / 16 <= request->api->config.body_bytes_max)
+        return false;
+    request->api->http.limited[ANSWER_LIMIT_BODY]++;
+    return true;
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
@@ -121,16 +173,19 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     (void)version;
     if (!request)
         return MHD_NO; /* no memory: the client sees a closed connection */
+    if ((request->state == REQUEST_NEW || (request->state == REQUEST_READING && *data_len == 0)) &&
+        hold(request))
+        return MHD_YES;
     switch (request->state) {
     case REQUEST_NEW:
         return on_headers(request, method);
     case REQUEST_READING:
         if (*data_len == 0)
             return proceed(request);
+        request->granted = false;
         body_take(request, data, *data_len);
         *data_len = 0;
-        /* An endless chunked body. */
-        return request->body_seen / 16 > request->api->config.body_bytes_max ? MHD_NO : MHD_YES;
+        return endless(request) ? MHD_NO : MHD_YES;
     case REQUEST_ANSWERED:
         return request_respond(request);
     case REQUEST_GONE:
@@ -155,8 +210,7 @@ void request_resume(struct request *request)
     request->api->resumed = true;
 }
 
-/* Leaves the node's list of those that wait; its client has left, too. */
-static void abandon(struct request *request)
+void request_abandon(struct request *request)
 {
     node_forget(request->api->node, request_client(request));
     request->state = REQUEST_GONE;
@@ -179,6 +233,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **re
         node_forget(api->node, request_client(request));
     }
     if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK && request->answer.status) {
+        api->http.limited[ANSWER_LIMIT_BODY] += request->answer.status == 413;
         api->http.requests[request->route][answer_status_column(request->answer.status)]++;
         as_hist_add(&api->duration_ns[request->route], uv_hrtime() - request->began_ns);
     } else {
@@ -186,8 +241,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **re
     }
     if (request->conn) {
         request->conn->request = NULL;
-        request->conn->since_ms = uv_now(api->loop);
-        request->conn->dribbles = 0;
+        client_move(request->conn, CONN_IDLE);
     }
     request_release(request);
 }
@@ -201,33 +255,18 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
 
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         api->http.connections++;
-        conn = as_alloc_zero(1, sizeof(*conn));
         fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        conn = client_new(api, fd);
         if (!https_begin(api, conn, connection))
             (void)shutdown(fd, SHUT_RDWR);
-        if (!conn)
-            return; /* it works untracked */
-        conn->api = api;
-        conn->fd = fd;
-        conn->since_ms = uv_now(api->loop);
-        conn->next = api->conns;
-        if (conn->next)
-            conn->next->prev = conn;
-        api->conns = conn;
         *socket_context = conn;
         return;
     }
     api->http.connections--;
     if (!conn)
         return;
-    if (conn->next)
-        conn->next->prev = conn->prev;
-    if (conn->prev)
-        conn->prev->next = conn->next;
-    else
-        api->conns = conn->next;
     https_end(conn, connection);
-    as_free(conn);
+    client_free(conn);
     *socket_context = NULL;
 }
 
@@ -235,9 +274,14 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
 
 static void on_timer(uv_timer_t *timer);
 
+static void on_again(uv_idle_t *again);
+
+/* A timer of 0 ms, set by a timer, would fire before anything else in the loop had its turn. */
 static void run_soon(struct api *api, uint64_t ms)
 {
-    if (!uv_is_active((uv_handle_t *)&api->timer) || uv_timer_get_due_in(&api->timer) > ms)
+    if (ms == 0)
+        (void)uv_idle_start(&api->again, on_again);
+    else if (!uv_is_active((uv_handle_t *)&api->timer) || uv_timer_get_due_in(&api->timer) > ms)
         (void)uv_timer_start(&api->timer, on_timer, ms, 0);
 }
 
@@ -248,8 +292,15 @@ static void run(struct api *api)
     AS_ASSERT(!api->running);
     api->running = true;
     api->resumed = false;
-    (void)MHD_run(api->daemon);
+    (void)uv_idle_stop(&api->again);
+    api->run_ns = uv_hrtime();
+    do {
+        release_held(api, HELD_MAX);
+        (void)MHD_run(api->daemon);
+    } while (api->held && uv_hrtime() - api->run_ns < TURN_NS);
     api->running = false;
+    if (api->held)
+        run_soon(api, 0);
     /* An earlier timer stays: it finds nothing to do and is set anew, cheaper than moving it each
      * time. */
     if (MHD_get_timeout(api->daemon, &ms) == MHD_YES)
@@ -259,6 +310,11 @@ static void run(struct api *api)
 static void on_timer(uv_timer_t *timer)
 {
     run(timer->data);
+}
+
+static void on_again(uv_idle_t *again)
+{
+    run(again->data);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -295,68 +351,17 @@ void api_turn_end(struct api *api)
         run_soon(api, 0);
 }
 
-/* --- Once a second: slow clients, and those that left --- */
-
-/* True if bytes came in, look after look, and never made a request line. */
-static bool dribbles(struct api *api, struct conn *conn)
-{
-    uint64_t now_ms = uv_now(api->loop);
-    struct tcp_info info;
-    socklen_t len = sizeof(info);
-
-    if (now_ms - conn->since_ms < (uint64_t)api->config.request_timeout_s * 500 ||
-        getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
-        return false;
-    conn->dribbles = info.tcpi_last_data_recv < now_ms - conn->since_ms ? conn->dribbles + 1 : 0;
-    conn->since_ms = now_ms;
-    return conn->dribbles >= 2;
-}
-
-static bool peer_left(int fd)
-{
-    struct pollfd poll_fd = {.fd = fd, .events = POLLRDHUP};
-
-    return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLRDHUP | POLLHUP | POLLERR));
-}
-
-static void sweep_conn(struct api *api, struct conn *conn, uint64_t now_ns)
-{
-    struct request *request = conn->request;
-    bool end = false;
-
-    if (!request) {
-        end = api->draining || dribbles(api, conn);
-        api->http.slow += end && !api->draining;
-    } else if (request->state == REQUEST_NEW || request->state == REQUEST_READING) {
-        end = now_ns - request->began_ns > (uint64_t)api->config.request_timeout_s * 1000000000;
-        api->http.slow += end;
-    } else if (request->state == REQUEST_SUSPENDED && peer_left(conn->fd)) {
-        /* libmicrohttpd does not watch a suspended connection: it would stay until its answer. */
-        abandon(request);
-    } else if (request->state == REQUEST_SUSPENDED && request->passed_bytes &&
-               now_ns > request->give_up_ns) {
-        node_forget(api->node, request_client(request));
-        pass_lost(request);
-        request_resume(request);
-    }
-    /* libmicrohttpd sees the end of the stream and closes. */
-    if (end)
-        (void)shutdown(conn->fd, SHUT_RDWR);
-}
+/* --- Birth and death --- */
 
 static void on_sweep(uv_timer_t *timer)
 {
     struct api *api = timer->data;
-    uint64_t now_ns = uv_hrtime();
 
-    for (struct conn *conn = api->conns; conn; conn = conn->next)
-        sweep_conn(api, conn, now_ns);
+    clients_sweep(api);
     /* Also when nobody was found: at its limit of connections, or out of descriptors, libmicrohttpd
      * stops listening, and starts again only in the MHD_run after one has ended. */
     run_soon(api, 0);
 }
-
-/* --- Birth and death --- */
 
 static as_err daemon_start(struct api *api, int fd, char ret_error[256])
 {
@@ -365,7 +370,7 @@ static as_err daemon_start(struct api *api, int fd, char ret_error[256])
 
     api->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, api, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)api->config.connections_max,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)api->config.connections_max + API_SURPLUS_MAX,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)api->config.idle_timeout_s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_STRICT_FOR_CLIENT,
         1, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api, MHD_OPTION_NOTIFY_CONNECTION,
@@ -381,13 +386,14 @@ static void handles_start(struct api *api)
 {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 
-    api->poll.data = api->timer.data = api->sweep.data = api;
+    api->poll.data = api->timer.data = api->sweep.data = api->again.data = api;
     (void)uv_poll_init(api->loop, &api->poll, info->epoll_fd);
     (void)uv_poll_start(&api->poll, UV_READABLE, on_readable);
     (void)uv_timer_init(api->loop, &api->timer);
     (void)uv_timer_init(api->loop, &api->sweep);
     (void)uv_timer_start(&api->sweep, on_sweep, 1000, 1000);
-    api->open_handles = 3;
+    (void)uv_idle_init(api->loop, &api->again);
+    api->open_handles = 4;
 }
 
 as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t *loop,
@@ -414,6 +420,10 @@ as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t 
         api->config.idle_timeout_s = IDLE_TIMEOUT_S;
     if (!api->config.request_timeout_s)
         api->config.request_timeout_s = REQUEST_TIMEOUT_S;
+    if (!api->config.answer_timeout_s)
+        api->config.answer_timeout_s = ANSWER_TIMEOUT_S;
+    if (!api->config.memory_max)
+        api->config.memory_max = MEMORY_MAX;
     if (!api->config.timeout_ms_default)
         api->config.timeout_ms_default = AS_TIMEOUT_MS_DEFAULT;
     if (!api->config.passing_ms)
@@ -474,11 +484,13 @@ void api_free(struct api *api)
     /* libmicrohttpd must not be stopped with a connection put aside. */
     for (uint32_t i = 0; i < api->request_count; i++) {
         if (api->requests[i]->state == REQUEST_SUSPENDED)
-            abandon(api->requests[i]);
+            request_abandon(api->requests[i]);
     }
+    release_held(api, SIZE_MAX);
     (void)uv_poll_stop(&api->poll);
     MHD_stop_daemon(api->daemon);
     uv_close((uv_handle_t *)&api->poll, on_handle_closed);
     uv_close((uv_handle_t *)&api->timer, on_handle_closed);
     uv_close((uv_handle_t *)&api->sweep, on_handle_closed);
+    uv_close((uv_handle_t *)&api->again, on_handle_closed);
 }

@@ -63,11 +63,13 @@ struct request {
     struct as_buf words;  /* of the target, while they are read */
     uint64_t began_ns;
     uint64_t forward;         /* connection NULL: the node's number for it */
-    struct request *next_due; /* and behind it in api.due */
+    struct request *next_due; /* and behind it in api.due, or in api.held */
+    bool granted;             /* it was held, and is to be run now */
     size_t passed_bytes;      /* passed on to the leader, which answers it; 0: it was not */
     uint64_t give_up_ns;      /* then */
     struct as_buf body;
     size_t body_seen;
+    size_t body_memory, answer_memory; /* as clients.c counts them */
     char id[AS_ID_LEN_MAX + 1];
     char name[AS_PARTICIPANT_LEN_MAX + 1];
     char gid[AS_GID_LEN_MAX + 1];
@@ -76,16 +78,29 @@ struct request {
     struct answer answer;
 };
 
-/* A TCP connection: to find those that keep a request half sent. */
+/* Where a TCP connection stands: a list of api.places each, those longest there first. */
+enum conn_place {
+    CONN_IDLE,    /* no request line: between two requests, or in the handshake */
+    CONN_READING, /* a request line, and the rest has not come yet */
+    CONN_WAITING, /* the node has the request */
+    CONN_WRITING, /* the answer leaves */
+    CONN_ENDING,  /* shut down: libmicrohttpd will see it */
+    CONN_PLACES,
+};
+
 struct conn {
     struct api *api;
-    struct conn *next, *prev;
+    struct conn *next, *prev; /* of its place */
+    enum conn_place place;
     struct request *request; /* NULL: between two requests */
     int fd;
+    gnutls_session_t session;            /* NULL: plain */
     struct tls_credentials *credentials; /* NULL: plain; else those of its handshake */
     bool asked;                          /* a request line has come: the handshake is done */
+    bool surplus;                        /* over the limit, and there was nobody to end for it */
     uint32_t dribbles;                   /* looks in a row that found bytes but no request */
-    uint64_t since_ms; /* between two requests since then, or last looked at then */
+    uint64_t since_ms;                   /* in this place since then */
+    uint64_t looked_ms;                  /* dribbles: the last look */
 };
 
 struct api {
@@ -96,12 +111,18 @@ struct api {
     uv_poll_t poll;
     uv_timer_t timer; /* when libmicrohttpd wants to run next */
     uv_timer_t sweep;
+    uv_idle_t again; /* libmicrohttpd has more to do at once: in the next turn */
     unsigned open_handles;
     bool running; /* inside MHD_run */
     bool resumed; /* some connection waits for MHD_run */
     bool asked;   /* the node was called since this was cleared */
     bool draining;
-    struct conn *conns;
+    uint64_t run_ns;                  /* when MHD_run began */
+    struct request *held, *held_last; /* put aside until the next turn; oldest first */
+    struct {
+        struct conn *first, *last;
+        uint32_t count;
+    } places[CONN_PLACES];
     struct request **requests;
     uint32_t request_count, request_cap, first_free;
     uint32_t in_flight;
@@ -138,6 +159,8 @@ static inline uint64_t request_client(const struct request *request)
  */
 struct request *request_new(struct api *api, struct MHD_Connection *connection);
 void request_release(struct request *request);
+/* It has been read: a large one's memory is given back. */
+void request_forget_body(struct request *request);
 struct request *request_find(struct api *api, uint64_t client);
 void requests_free(struct api *api);
 
@@ -188,6 +211,22 @@ void handler_refuse(struct request *request, int status, const char *code, const
 
 /* It was put aside, and is answered now. */
 void request_resume(struct request *request);
+/* Leaves the node's list of those that wait; its client has left, too. */
+void request_abandon(struct request *request);
+
+/* --- clients.c --- */
+
+/* A new connection; past the limit another one ends for it. NULL: no memory, it is not tracked. */
+struct conn *client_new(struct api *api, int fd);
+void client_free(struct conn *conn);
+/* Takes NULL. */
+void client_move(struct conn *conn, enum conn_place place);
+/* Counts what the request's body holds now. False: it is too much, over all clients. */
+bool client_body_memory(struct request *request);
+/* The same for the bytes of an answer. */
+bool client_answer_memory(struct request *request, size_t bytes);
+/* Once a second: those that are slow, and those that left. */
+void clients_sweep(struct api *api);
 
 /* --- pass.c --- */
 

@@ -314,6 +314,11 @@ uint64_t log_snapshot_index(const struct log *log)
     return log->newest.index;
 }
 
+uint64_t log_snapshot_bytes(const struct log *log)
+{
+    return log->newest.index ? log->newest_end : 0;
+}
+
 uint64_t log_bytes_since_snapshot(const struct log *log)
 {
     return log->entry_bytes - log->entry_bytes_gone;

@@ -210,6 +210,7 @@ bool log_has_state_room(const struct log *log);
 uint64_t log_last_index(const struct log *log);
 uint64_t log_persisted_index(const struct log *log);
 uint64_t log_snapshot_index(const struct log *log); /* of the newest; 0: none */
+uint64_t log_snapshot_bytes(const struct log *log); /* of its file; 0: none */
 /* Bytes of entries behind the newest snapshot: the node snapshots when they pass its limit. */
 uint64_t log_bytes_since_snapshot(const struct log *log);
 

@@ -101,6 +101,8 @@ as_err node_open(struct node **ret_node, const struct node_config *config,
     node->timer_at = AS_NEVER;
     if (node->config.snapshot_bytes == 0)
         node->config.snapshot_bytes = SNAPSHOT_BYTES_DEFAULT;
+    if (node->config.snapshot_bytes > NODE_SNAPSHOT_BYTES_MAX)
+        node->config.snapshot_bytes = NODE_SNAPSHOT_BYTES_MAX;
     if (node->config.ping_ms == 0)
         node->config.ping_ms = PING_MS_DEFAULT;
     if (node->config.txn.seed == 0)

@@ -18,6 +18,10 @@
 
 struct node;
 
+/* Half of what Raft keeps in memory (tail_bytes_max): with more it would refuse new work before the
+ * snapshot is there. */
+#define NODE_SNAPSHOT_BYTES_MAX (256ull << 20)
+
 struct node_config {
     struct log_config log; /* cluster, node id, segment size */
     struct txn_config txn;
@@ -25,8 +29,9 @@ struct node_config {
      * `seed` are filled in. */
     struct raft_config raft;
     bool joins; /* starts with no members at all: an existing cluster will take it in */
-    uint64_t snapshot_bytes; /* 0: 64 MiB: a snapshot is taken when so much was logged since the
-                                last one */
+    /* 0: 64 MiB. A snapshot is taken when so much was logged since the last one, and at least as much
+     * as that one holds; or NODE_SNAPSHOT_BYTES_MAX. */
+    uint64_t snapshot_bytes;
     uint32_t ping_ms; /* 0: 1000: silence after which a session is pinged; closed after five times
                          that */
 };

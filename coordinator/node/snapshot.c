@@ -57,18 +57,33 @@ static void snapshot_next(struct node *node)
     (void)node_log(node, &event);
 }
 
+/*
+ * Writing one costs as much as the table is large, so the log grows as much in between: else a large
+ * table under load would do little but write itself. Not more than Raft keeps in memory, which has
+ * what the snapshot has not.
+ */
+static uint64_t due_bytes(const struct node *node)
+{
+    uint64_t newest = log_snapshot_bytes(node->log), least = node->config.snapshot_bytes;
+
+    if (newest > NODE_SNAPSHOT_BYTES_MAX)
+        newest = NODE_SNAPSHOT_BYTES_MAX;
+    return newest > least ? newest : least;
+}
+
 /* A newer snapshot makes a follower that is being sent one begin anew: it is waited for, but not for
  * ever. */
 static bool is_due(const struct node *node)
 {
-    uint64_t bytes = log_bytes_since_snapshot(node->log);
+    uint64_t bytes = log_bytes_since_snapshot(node->log), due;
     struct raft_status raft;
 
     if (bytes < node->config.snapshot_bytes ||
         txn_applied_index(node->txn) <= log_snapshot_index(node->log))
         return false;
+    due = due_bytes(node);
     raft_look(node->raft, &raft);
-    return raft.sending == 0 || bytes >= 2 * node->config.snapshot_bytes;
+    return bytes >= (raft.sending == 0 ? due : due + node->config.snapshot_bytes);
 }
 
 void node_snapshot_if_due(struct node *node)

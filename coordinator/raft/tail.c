@@ -8,7 +8,7 @@
 
 #include "assent/alloc.h"
 
-#define SLOTS_MIN 256
+#define SLOTS 1024u /* of a page of them */
 #define PAGES_MIN 8
 #define SPARES_KEPT 4 /* an idle node gives the rest back */
 
@@ -41,12 +41,23 @@ static void give_back(struct raft_tail *tail, uint8_t *bytes)
     tail->spare_count++;
 }
 
+/* The last ones go. */
+static void drop_slot_pages(struct raft_tail *tail, uint64_t kept)
+{
+    while (tail->slot_page_count > kept) {
+        tail->slot_page_count--;
+        as_free(tail->slots[(tail->slot_page_head + tail->slot_page_count) &
+                            (tail->slot_page_cap - 1)]);
+    }
+}
+
 void raft_tail_close(struct raft_tail *tail)
 {
     for (uint32_t i = 0; i < tail->page_count; i++)
         as_free(tail->pages[(tail->page_head + i) & (tail->page_cap - 1)]);
     free_spares(tail, 0);
     as_free(tail->pages);
+    drop_slot_pages(tail, 0);
     as_free(tail->slots);
     *tail = (struct raft_tail){0};
 }
@@ -56,15 +67,20 @@ static uint64_t slot_count(const struct raft_tail *tail)
     return tail->last_index - tail->base_index;
 }
 
-static uint32_t slot_at(const struct raft_tail *tail, uint64_t index)
+/* Pages that hold so many slots. */
+static uint64_t slot_pages(const struct raft_tail *tail, uint64_t count)
 {
-    return (tail->slot_head + (uint32_t)(index - tail->base_index - 1)) & (tail->slot_cap - 1);
+    return (tail->slot_head + count + SLOTS - 1) / SLOTS;
 }
 
 struct raft_slot *raft_tail_slot(const struct raft_tail *tail, uint64_t index)
 {
+    uint64_t at = tail->slot_head + (index - tail->base_index - 1);
+    struct raft_slot *page;
+
     AS_ASSERT(index > tail->base_index && index <= tail->last_index);
-    return &tail->slots[slot_at(tail, index)];
+    page = tail->slots[(tail->slot_page_head + (uint32_t)(at / SLOTS)) & (tail->slot_page_cap - 1)];
+    return &page[at % SLOTS];
 }
 
 static uint8_t *page_of(const struct raft_tail *tail, uint64_t at)
@@ -77,35 +93,14 @@ static uint8_t *page_of(const struct raft_tail *tail, uint64_t at)
 
 /* --- Reserving --- */
 
-static as_err reserve_slots(struct raft_tail *tail, uint64_t wanted)
+/* A ring of `count` pointers from `head` on, larger: at least `wanted`, a power of two. */
+static as_err grow_ring(void ***ring, uint32_t *head, uint32_t count, uint32_t *ret_cap,
+                        uint64_t wanted)
 {
-    uint32_t cap = tail->slot_cap ? tail->slot_cap : SLOTS_MIN;
-    struct raft_slot *slots;
+    uint32_t cap = *ret_cap ? *ret_cap : PAGES_MIN;
+    void **pages;
 
-    if (wanted <= tail->slot_cap)
-        return AS_OK;
-    if (wanted > UINT32_MAX / 2)
-        return AS_ERR_NOMEM;
-    while (cap < wanted)
-        cap *= 2;
-    slots = as_alloc(cap * sizeof(*slots));
-    if (!slots)
-        return AS_ERR_NOMEM;
-    for (uint64_t i = tail->base_index + 1; i <= tail->last_index; i++)
-        slots[i - tail->base_index - 1] = *raft_tail_slot(tail, i);
-    as_free(tail->slots);
-    tail->slots = slots;
-    tail->slot_cap = cap;
-    tail->slot_head = 0;
-    return AS_OK;
-}
-
-static as_err reserve_page_ring(struct raft_tail *tail, uint64_t wanted)
-{
-    uint32_t cap = tail->page_cap ? tail->page_cap : PAGES_MIN;
-    uint8_t **pages;
-
-    if (wanted <= tail->page_cap)
+    if (wanted <= *ret_cap)
         return AS_OK;
     if (wanted > UINT32_MAX / 2)
         return AS_ERR_NOMEM;
@@ -114,13 +109,31 @@ static as_err reserve_page_ring(struct raft_tail *tail, uint64_t wanted)
     pages = as_alloc(cap * sizeof(*pages));
     if (!pages)
         return AS_ERR_NOMEM;
-    for (uint32_t i = 0; i < tail->page_count; i++)
-        pages[i] = tail->pages[(tail->page_head + i) & (tail->page_cap - 1)];
-    as_free(tail->pages);
-    tail->pages = pages;
-    tail->page_cap = cap;
-    tail->page_head = 0;
+    for (uint32_t i = 0; i < count; i++)
+        pages[i] = (*ring)[(*head + i) & (*ret_cap - 1)];
+    as_free(*ring);
+    *ring = pages;
+    *ret_cap = cap;
+    *head = 0;
     return AS_OK;
+}
+
+static as_err reserve_slots(struct raft_tail *tail, uint64_t wanted)
+{
+    uint64_t pages = slot_pages(tail, wanted);
+    as_err err = grow_ring(&tail->slots, &tail->slot_page_head, tail->slot_page_count,
+                           &tail->slot_page_cap, pages);
+
+    while (!err && tail->slot_page_count < pages) {
+        struct raft_slot *page = as_alloc(SLOTS * sizeof(*page));
+
+        if (!page)
+            return AS_ERR_NOMEM;
+        tail->slots[(tail->slot_page_head + tail->slot_page_count) & (tail->slot_page_cap - 1)] =
+            page;
+        tail->slot_page_count++;
+    }
+    return err;
 }
 
 /* Bytes left in the page that is being filled; its number is that of `end`, if there is such a
@@ -140,7 +153,8 @@ as_err raft_tail_reserve(struct raft_tail *tail, uint64_t count, uint64_t bytes)
     as_err err = reserve_slots(tail, slot_count(tail) + count);
 
     if (!err)
-        err = reserve_page_ring(tail, tail->page_count + pages);
+        err = grow_ring(&tail->pages, &tail->page_head, tail->page_count, &tail->page_cap,
+                        tail->page_count + pages);
     while (!err && tail->spare_count < pages) {
         uint8_t *page = as_alloc(tail->page_bytes);
 
@@ -171,7 +185,8 @@ void raft_tail_append(struct raft_tail *tail, const struct raft_entry *entry)
     size_t len = RAFT_ENTRY_HEADER + entry->payload.len;
     struct as_buf buf;
 
-    AS_ASSERT(len <= tail->page_bytes && slot_count(tail) < tail->slot_cap);
+    AS_ASSERT(len <= tail->page_bytes &&
+              slot_pages(tail, slot_count(tail) + 1) <= tail->slot_page_count);
     if (len > room(tail))
         open_page(tail);
     buf = (struct as_buf){
@@ -206,6 +221,22 @@ static void drop_first_page(struct raft_tail *tail)
     tail->page_count--;
 }
 
+/* What only the first ones needed is there for later ones, or given back. */
+static void cut_slots(struct raft_tail *tail, uint64_t count)
+{
+    uint64_t at = tail->slot_head + count, left = slot_count(tail) - count;
+
+    for (; at >= SLOTS; at -= SLOTS) {
+        uint32_t mask = tail->slot_page_cap - 1;
+        void *first = tail->slots[tail->slot_page_head];
+
+        tail->slot_page_head = (tail->slot_page_head + 1) & mask;
+        tail->slots[(tail->slot_page_head + tail->slot_page_count - 1) & mask] = first;
+    }
+    tail->slot_head = (uint32_t)at;
+    drop_slot_pages(tail, slot_pages(tail, left) + SPARES_KEPT);
+}
+
 void raft_tail_cut(struct raft_tail *tail, uint64_t to)
 {
     uint64_t keep;
@@ -215,7 +246,7 @@ void raft_tail_cut(struct raft_tail *tail, uint64_t to)
     keep = to < tail->last_index ? raft_tail_slot(tail, to + 1)->at : tail->end;
     tail->base_term = raft_tail_term(tail, to);
     tail->base_time_ms = raft_tail_time_ms(tail, to);
-    tail->slot_head = (tail->slot_head + (uint32_t)(to - tail->base_index)) & (tail->slot_cap - 1);
+    cut_slots(tail, to - tail->base_index);
     tail->base_index = to;
     while (tail->page_count > 0 && (tail->page_first + 1) * tail->page_bytes <= keep)
         drop_first_page(tail);
@@ -229,6 +260,7 @@ void raft_tail_reset(struct raft_tail *tail, uint64_t index, uint64_t term, int6
     free_spares(tail, SPARES_KEPT);
     tail->end = tail->page_first * tail->page_bytes;
     tail->slot_head = 0;
+    drop_slot_pages(tail, SPARES_KEPT);
     tail->base_index = tail->last_index = index;
     tail->base_term = term;
     tail->base_time_ms = time_ms;

@@ -1,6 +1,6 @@
 /*
  * The newest part of the log in memory: entries in the form in which messages carry them, end to
- * end in pages, and a ring that says where each one stands. So a message to a peer is a view into a
+ * end in pages, and slots that say where each one stands. So a message to a peer is a view into a
  * page, appending is a copy, and nothing is allocated for a single entry.
  *
  *   base | first ... last      entries up to base are in the snapshot (base_index 0: there are none)
@@ -25,9 +25,10 @@ struct raft_tail {
     uint64_t base_index, base_term;
     int64_t base_time_ms;
     uint64_t last_index;
-    struct raft_slot *slots; /* ring, of base_index + 1 and on */
-    uint32_t slot_head, slot_cap;
-    uint8_t **pages; /* ring */
+    void **slots; /* ring of pages of raft_slot, of base_index + 1 and on: growing copies none */
+    uint32_t slot_page_head, slot_page_count, slot_page_cap;
+    uint32_t slot_head; /* in the first of them */
+    void **pages;       /* ring */
     uint32_t page_head, page_count, page_cap;
     uint64_t page_first; /* number of the first one */
     uint64_t end;        /* position behind the last entry */

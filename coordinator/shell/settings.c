@@ -50,7 +50,10 @@ static const struct config_key keys[] = {
     TEXT("api", "client_ca", api_client_ca, .required = false),
     NUMBER("api", connections_max, 1, 1000000),
     NUMBER("api", body_bytes_max, 1024, 3u << 20),
+    NUMBER("api", memory_mib, 16, 1u << 20),
     NUMBER("api", idle_timeout_s, 1, 86400),
+    NUMBER("api", request_timeout_s, 1, 3600),
+    NUMBER("api", answer_timeout_s, 1, 3600),
     TEXT("agents", "listen", agents_listen, .required = false),
     SWITCH("agents", "insecure", agents_insecure),
     TEXT("cluster", "nodes", cluster_nodes, .required = false),
@@ -59,7 +62,7 @@ static const struct config_key keys[] = {
     NUMBER("cluster", election_min_ms, 0, 60000),
     NUMBER("cluster", election_max_ms, 0, 120000),
     NUMBER("log", segment_kib, AS_SEGMENT_BYTES_MIN >> 10, 1u << 20),
-    NUMBER("log", snapshot_kib, 16, 64u << 20),
+    NUMBER("log", snapshot_kib, 16, NODE_SNAPSHOT_BYTES_MAX >> 10),
     NUMBER("log", mark_ms, 1, 10000),
     CHOICE("log", sync_in_place, "auto|never"),
     NUMBER("limits", undecided_max, 1, 1000000),
@@ -79,7 +82,10 @@ static const struct settings defaults = {
     .api_listen = "127.0.0.1:7480",
     .connections_max = 10000,
     .body_bytes_max = AS_BODY_BYTES_MAX,
+    .memory_mib = 256,
     .idle_timeout_s = 120,
+    .request_timeout_s = 30,
+    .answer_timeout_s = 60,
     .agents_listen = "127.0.0.1:7481",
     .segment_kib = AS_SEGMENT_BYTES >> 10,
     .snapshot_kib = 64u << 10,
@@ -307,7 +313,10 @@ void settings_api(const struct settings *settings, struct api_config *ret)
     memcpy(ret->listen, settings->api_listen, sizeof(ret->listen));
     ret->connections_max = (uint32_t)settings->connections_max;
     ret->body_bytes_max = (size_t)settings->body_bytes_max;
+    ret->memory_max = (size_t)settings->memory_mib << 20;
     ret->idle_timeout_s = (uint32_t)settings->idle_timeout_s;
+    ret->request_timeout_s = (uint32_t)settings->request_timeout_s;
+    ret->answer_timeout_s = (uint32_t)settings->answer_timeout_s;
     ret->timeout_ms_default = (uint32_t)settings->timeout_ms_default;
     ret->version = AS_VERSION;
 }

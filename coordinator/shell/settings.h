@@ -36,7 +36,8 @@ struct settings {
     bool api_insecure, api_tls;
     char api_certificate[SETTINGS_PATH_MAX], api_key[SETTINGS_PATH_MAX]; /* "": those of [tls] */
     char api_client_ca[SETTINGS_PATH_MAX];
-    uint64_t connections_max, body_bytes_max, idle_timeout_s;
+    uint64_t connections_max, body_bytes_max, memory_mib;
+    uint64_t idle_timeout_s, request_timeout_s, answer_timeout_s;
     /* [agents] */
     char agents_listen[256];
     bool agents_insecure;

@@ -16,6 +16,7 @@
 #include "assent/alloc.h"
 #include "common/uv/say.h"
 #include "coordinator/shell/env.h"
+#include "coordinator/shell/files.h"
 
 #define ERROR_BYTES 2048
 #define DRAIN_LOOK_MS 20
@@ -157,6 +158,9 @@ static as_err open_net(struct shell *shell, uint16_t *ret_agents_port, uint16_t 
     if (err)
         return fail(ret_error, err, "[agents] listen", why);
     settings_api(&shell->settings, &config);
+    err = files_prepare(&shell->settings, &config.connections_max, why);
+    if (err)
+        return fail(ret_error, err, why, "");
     config.credentials = shell->tls.api;
     err = api_new(&env->api, &config, &env->loop, env->node, ret_api_port, why);
     return err ? fail(ret_error, err, "[api] listen", why) : AS_OK;

@@ -54,7 +54,8 @@ struct txn_outcome *txn_outcome_by_attempt(const struct txn *txn, struct as_atte
 
 void txn_outcome_expect(const struct txn *txn, const char *id, struct as_attempt attempt)
 {
-    as_map_expect(&txn->table.by_id, txn_id_hash(txn, id));
+    if (id)
+        as_map_expect(&txn->table.by_id, txn_id_hash(txn, id));
     as_map_expect(&txn->table.by_attempt, txn_attempt_hash(txn, attempt));
 }
 

@@ -10,6 +10,8 @@
 #include "assent/alloc.h"
 #include "coordinator/txn/core.h"
 
+#define EXPECT_AHEAD 6 /* attempts of a FINISH: memory is some hundred nanoseconds away */
+
 /* --- Participants --- */
 
 static uint64_t name_hash(const struct txn *txn, const char *name, size_t len)
@@ -153,8 +155,11 @@ static as_err fold_commit(struct txn *txn, const struct txn_entry *entry,
 static as_err fold_finish(struct txn *txn, const struct txn_record *record)
 {
     for (uint32_t i = 0; i < record->finish.count; i++) {
-        struct txn_outcome *outcome = txn_outcome_by_attempt(txn, txn_record_attempt(record, i));
+        struct txn_outcome *outcome;
 
+        if (i + EXPECT_AHEAD < record->finish.count)
+            txn_outcome_expect(txn, NULL, txn_record_attempt(record, i + EXPECT_AHEAD));
+        outcome = txn_outcome_by_attempt(txn, txn_record_attempt(record, i));
         if (!outcome || !outcome->committed || outcome->finished || outcome->waiting > 0)
             continue;
         txn_snapshot_touch(txn, outcome);

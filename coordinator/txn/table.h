@@ -170,7 +170,7 @@ uint64_t txn_id_hash(const struct txn *txn, const char *id);
 uint64_t txn_attempt_hash(const struct txn *txn, struct as_attempt attempt);
 struct txn_outcome *txn_outcome_by_id(const struct txn *txn, const char *id);
 struct txn_outcome *txn_outcome_by_attempt(const struct txn *txn, struct as_attempt attempt);
-/* Both will be asked for soon. */
+/* Will be asked for soon; `id` NULL: only the attempt. */
 void txn_outcome_expect(const struct txn *txn, const char *id, struct as_attempt attempt);
 struct txn_outcome_branch *txn_outcome_branch(const struct txn_outcome *outcome, uint32_t number);
 /* Not yet in the table; NULL: out of memory. `reason` NULL: no record says why. */

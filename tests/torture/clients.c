@@ -119,7 +119,7 @@ static void *client_run(void *ctx)
         wait_while_paused(clients);
         if (clients->stopping)
             break;
-        if (draw(client, 5) == 0)
+        if (draw(client, 3) == 0)
             read_some(client);
         else
             send_one(client);

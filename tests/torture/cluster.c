@@ -161,7 +161,7 @@ static bool find_postgres(struct world *world)
 
 bool cluster_make(struct world *world)
 {
-    if (!find_postgres(world) || !bridge_make(world))
+    if (!find_postgres(world))
         return false;
     for (int i = 0; i < WORLD_NODES; i++)
         if (!node_make(world, i))

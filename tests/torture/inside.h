@@ -9,6 +9,7 @@
 #include "world.h"
 
 /* --- place.c --- */
+/* False: this machine cannot. */
 bool bridge_make(struct world *world);
 
 /* --- process.c --- */

@@ -94,6 +94,11 @@ static int remove_one(const char *path, const struct stat *stat, int type, struc
 
 /* --- A run --- */
 
+static void dir_remove(void)
+{
+    (void)nftw(world.dir, remove_one, 64, FTW_DEPTH | FTW_PHYS);
+}
+
 static bool dir_make(void)
 {
     static const char *const parts[] = {"etc", "log", "run"};
@@ -146,9 +151,8 @@ static bool play(struct schedule *schedule, double minutes)
 
 static bool run(const struct options *options, struct schedule *schedule)
 {
-    if (!dir_make())
-        return false;
     world_say("seed %" PRIu64 ", %g minutes, in %s", world.seed, options->minutes, world.dir);
+    schedule_look(schedule);
     if (!cluster_make(&world) || !schedule_prepare(schedule) || !cluster_start(&world) ||
         !schedule_started(schedule))
         return false;
@@ -156,17 +160,40 @@ static bool run(const struct options *options, struct schedule *schedule)
     return play(schedule, options->minutes);
 }
 
-static int inner(void *ctx)
+static int run_and_report(const struct options *options, struct schedule *schedule)
 {
-    const struct options *options = ctx;
+    bool passed = run(options, schedule), kept;
+
+    if (world.interrupted)
+        printf("torture: interrupted\n");
+    schedule_finish(schedule);
+    processes_kill_all(&world);
+    passed = report(schedule, options->minutes, passed) && passed;
+    history_close(world.history);
+    kept = options->keep || !(passed || world.interrupted);
+    if (kept)
+        printf("torture: history.txt, logs and data are kept in %s\n", world.dir);
+    else
+        dir_remove();
+    return passed ? 0 : 1;
+}
+
+static void signals_take(void)
+{
     struct sigaction action = {.sa_handler = on_signal};
-    struct schedule schedule;
-    bool passed;
 
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGHUP, &action, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static int inner(void *ctx)
+{
+    const struct options *options = ctx;
+    struct schedule schedule;
+
+    signals_take();
     (void)curl_global_init(CURL_GLOBAL_ALL);
     (void)umask(022);
     (void)snprintf(world.bin, sizeof(world.bin), "%s", AS_TEST_BIN);
@@ -175,19 +202,15 @@ static int inner(void *ctx)
     if (!schedule_init(&schedule, &world, options->only))
         return 2;
     schedule.is_short = options->minutes < SHORT_MINUTES;
-    schedule_look(&schedule);
-    passed = run(options, &schedule);
-    if (world.interrupted)
-        printf("torture: interrupted\n");
-    schedule_finish(&schedule);
-    processes_kill_all(&world);
-    passed = report(&schedule, options->minutes, passed) && passed;
-    history_close(world.history);
-    if ((passed || world.interrupted) && !options->keep)
-        (void)nftw(world.dir, remove_one, 64, FTW_DEPTH | FTW_PHYS);
-    else
-        printf("torture: history.txt, logs and data are kept in %s\n", world.dir);
-    return passed ? 0 : 1;
+    if (!dir_make())
+        return 1;
+    if (!bridge_make(&world)) {
+        printf("torture: SKIPPED, nothing was tested: this machine makes no bridge, or has no ip "
+               "(iproute2)\n");
+        dir_remove();
+        return EXIT_SKIPPED;
+    }
+    return run_and_report(options, &schedule);
 }
 
 static int list(void)

@@ -7,6 +7,47 @@
 
 #include "inside.h"
 
+/* --- What this machine has: tried in the runner's own namespace --- */
+
+static bool tried(const struct world *world, const char *command, const char *what, char *ret_why,
+                  size_t size)
+{
+    if (world_run(world, "%s", command))
+        return true;
+    (void)snprintf(ret_why, size, "this machine has no %s", what);
+    return false;
+}
+
+static bool filters_usable(const struct world *world, char *ret_why, size_t size)
+{
+    return tried(world, "iptables -A INPUT -s 10.78.0.1 -j DROP && iptables -F INPUT", "iptables",
+                 ret_why, size);
+}
+
+static bool loss_usable(const struct world *world, char *ret_why, size_t size)
+{
+    return tried(
+        world,
+        "iptables -A INPUT -s 10.78.0.1 -m statistic --mode random --probability 0.3 -j DROP"
+        " && iptables -F INPUT",
+        "statistic match of iptables", ret_why, size);
+}
+
+static bool queue_usable(const struct world *world, char *ret_why, size_t size)
+{
+    return tried(world,
+                 "iptables -A INPUT -s 10.78.0.1 -j NFQUEUE --queue-num 1 && iptables -F INPUT",
+                 "NFQUEUE of iptables", ret_why, size);
+}
+
+static bool narrow_usable(const struct world *world, char *ret_why, size_t size)
+{
+    return tried(world,
+                 "tc qdisc add dev lo root tbf rate 100kbit burst 4kb latency 500ms &&"
+                 " tc qdisc del dev lo root",
+                 "tbf of tc", ret_why, size);
+}
+
 /* What a strike has put where. */
 struct cut {
     struct place *places[WORLD_PLACES_MAX];
@@ -104,6 +145,7 @@ static enum strike_result partition_strike(struct world *world, struct strike *s
 const struct nemesis nemesis_partition = {
     .name = "partition",
     .about = "two halves, of nodes, agents, servers and clients, hear nothing of each other",
+    .usable = filters_usable,
     .strike = partition_strike,
     .heal = cut_heal,
 };
@@ -135,6 +177,7 @@ static enum strike_result isolate_strike(struct world *world, struct strike *str
 const struct nemesis nemesis_isolate = {
     .name = "isolate-leader",
     .about = "the node that leads is cut off from all, or from the other nodes",
+    .usable = filters_usable,
     .strike = isolate_strike,
     .heal = cut_heal,
 };
@@ -180,6 +223,7 @@ static enum strike_result one_way_strike(struct world *world, struct strike *str
 const struct nemesis nemesis_one_way = {
     .name = "one-way",
     .about = "packets to a place are lost, from one other or from all; what it sends arrives",
+    .usable = filters_usable,
     .strike = one_way_strike,
     .heal = cut_heal,
 };
@@ -205,6 +249,7 @@ static enum strike_result loss_strike(struct world *world, struct strike *strike
 const struct nemesis nemesis_loss = {
     .name = "loss",
     .about = "three places lose 30 % of the packets that they send, and of those that they get",
+    .usable = loss_usable,
     .strike = loss_strike,
     .heal = cut_heal,
 };
@@ -244,6 +289,7 @@ static bool bandwidth_heal(struct world *world, struct strike *strike)
 const struct nemesis nemesis_bandwidth = {
     .name = "bandwidth",
     .about = "the cable of a place carries 100 kbit/s each way",
+    .usable = narrow_usable,
     .strike = bandwidth_strike,
     .heal = bandwidth_heal,
 };
@@ -278,6 +324,7 @@ static enum strike_result delay_strike(struct world *world, struct strike *strik
 const struct nemesis nemesis_delay = {
     .name = "delay",
     .about = "every packet to one to three places comes 300 ms late",
+    .usable = queue_usable,
     .strike = delay_strike,
     .heal = hold_heal,
 };
@@ -290,6 +337,7 @@ static enum strike_result reorder_strike(struct world *world, struct strike *str
 const struct nemesis nemesis_reorder = {
     .name = "reorder",
     .about = "packets to one to three places come up to 80 ms late, each for itself: out of order",
+    .usable = queue_usable,
     .strike = reorder_strike,
     .heal = hold_heal,
 };

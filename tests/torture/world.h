@@ -151,7 +151,8 @@ bool world_wait(struct world *world, bool (*met)(void *ctx), void *ctx, int64_t 
 int64_t world_now_ms(void);
 
 /* A shell command in the runner's namespaces; true: exit code 0. Its output goes to DIR/log/commands.log. */
-bool world_run(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool world_run(const struct world *world, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* The same in a place's network namespace. */
 bool place_run(struct world *world, const struct place *place, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

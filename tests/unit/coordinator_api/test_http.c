@@ -452,14 +452,45 @@ static void test_slow_client(void **state)
     /* One that sends nothing at all has the longer idle timeout. */
     client_ask(&fake, &idle, "GET", "/metrics", NULL);
     reply = client_reply(&fake, &idle, false);
-    assert_non_null(strstr(reply.body, "assent_http_slow_clients_total 4\n"));
+    assert_non_null(
+        strstr(reply.body, "assent_http_limited_total{limit=\"request_timeout_s\"} 4\n"));
     free(reply.body);
     client_close(&idle);
     fake_close(&fake);
 }
 
-/* A connection over the limit waits until another one ends. */
+/* A connection over the limit ends the one that was idle longest. */
 static void test_connection_limit(void **state)
+{
+    struct api_config config = {.version = "x", .connections_max = 2};
+    struct client clients[4];
+    struct reply reply;
+    struct fake fake;
+
+    (void)state;
+    fake_open(&fake, &config);
+    for (size_t i = 0; i < 2; i++)
+        clients[i] = client_open(&fake);
+    for (size_t i = 2; i-- > 0;) { /* the first one asks last */
+        client_ask(&fake, &clients[i], "GET", "/healthz", NULL);
+        reply = client_reply(&fake, &clients[i], false);
+        free(reply.body);
+    }
+    for (size_t i = 2; i < AS_COUNT_OF(clients); i++) {
+        clients[i] = client_open(&fake);
+        client_ask(&fake, &clients[i], "GET", "/healthz", NULL);
+        reply = client_reply(&fake, &clients[i], false);
+        assert_int_equal(reply.status, 200);
+        free(reply.body);
+        FAKE_WAIT(&fake, (client_read(&clients[3 - i]), clients[3 - i].ended));
+    }
+    for (size_t i = 0; i < AS_COUNT_OF(clients); i++)
+        client_close(&clients[i]);
+    fake_close(&fake);
+}
+
+/* All wait for the node: none of them ends, and the one too many is told so. */
+static void test_connection_limit_waiting(void **state)
 {
     struct api_config config = {.version = "x", .connections_max = 2};
     struct client clients[3];
@@ -468,22 +499,27 @@ static void test_connection_limit(void **state)
 
     (void)state;
     fake_open(&fake, &config);
+    fake.node.answer = FAKE_LATER;
     for (size_t i = 0; i < AS_COUNT_OF(clients); i++) {
         clients[i] = client_open(&fake);
-        client_ask(&fake, &clients[i], "GET", "/healthz", NULL);
+        client_ask(&fake, &clients[i], "POST", "/v1/transactions", BODY_WITHOUT_ID);
+        if (i < 2)
+            FAKE_WAIT(&fake, fake.node.waiting_count == i + 1);
     }
+    reply = client_reply(&fake, &clients[2], false);
+    assert_int_equal(reply.status, 503);
+    assert_non_null(strstr(reply.body, "\"code\":\"overloaded\""));
+    assert_string_equal(reply_header(&reply, "Connection"), "close");
+    free(reply.body);
+    assert_int_equal(fake.node.submits, 2);
+    fake_reply_all(&fake);
     for (size_t i = 0; i < 2; i++) {
         reply = client_reply(&fake, &clients[i], false);
+        assert_int_equal(reply.status, 200);
         free(reply.body);
     }
-    client_read(&clients[2]);
-    assert_int_equal(clients[2].len, 0);
-    client_close(&clients[0]);
-    reply = client_reply(&fake, &clients[2], false);
-    assert_int_equal(reply.status, 200);
-    free(reply.body);
-    client_close(&clients[1]);
-    client_close(&clients[2]);
+    for (size_t i = 0; i < AS_COUNT_OF(clients); i++)
+        client_close(&clients[i]);
     fake_close(&fake);
 }
 
@@ -955,19 +991,33 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_committed),      cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_aborted),        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_made_id),        cmocka_unit_test(test_later),
-        cmocka_unit_test(test_pipelined),      cmocka_unit_test(test_piecemeal),
-        cmocka_unit_test(test_huge),           cmocka_unit_test(test_large_results),
-        cmocka_unit_test(test_broken_results), cmocka_unit_test(test_client_leaves),
-        cmocka_unit_test(test_slow_client),    cmocka_unit_test(test_connection_limit),
-        cmocka_unit_test(test_acknowledge),    cmocka_unit_test(test_list),
-        cmocka_unit_test(test_views),          cmocka_unit_test(test_escapes),
-        cmocka_unit_test(test_health),         cmocka_unit_test(test_openapi),
-        cmocka_unit_test(test_openapi_routes), cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_drain),          cmocka_unit_test(test_free_while_waiting),
-        cmocka_unit_test(test_listen_errors),  cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_committed),
+        cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_aborted),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_made_id),
+        cmocka_unit_test(test_later),
+        cmocka_unit_test(test_pipelined),
+        cmocka_unit_test(test_piecemeal),
+        cmocka_unit_test(test_huge),
+        cmocka_unit_test(test_large_results),
+        cmocka_unit_test(test_broken_results),
+        cmocka_unit_test(test_client_leaves),
+        cmocka_unit_test(test_slow_client),
+        cmocka_unit_test(test_connection_limit),
+        cmocka_unit_test(test_connection_limit_waiting),
+        cmocka_unit_test(test_acknowledge),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_views),
+        cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_health),
+        cmocka_unit_test(test_openapi),
+        cmocka_unit_test(test_openapi_routes),
+        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_free_while_waiting),
+        cmocka_unit_test(test_listen_errors),
+        cmocka_unit_test(test_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

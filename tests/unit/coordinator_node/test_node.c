@@ -777,6 +777,38 @@ static void a_snapshot_done_while_the_next_is_asked_for_is_told(void **state)
     node_free(node);
 }
 
+/* Each costs as much as the table holds, which here is nearly all that was ever logged. */
+static void snapshots_get_rarer_as_the_table_grows(void **state)
+{
+    struct node_config config = config_of();
+    struct node_metrics metrics;
+    struct log_report report;
+    struct node *node;
+    char id[32];
+
+    (void)state;
+    config.snapshot_bytes = 4 << 10;
+    config.ping_ms = 3600000;
+    assert_int_equal(node_open(&node, &config, &disk, NULL, &env_ops, &report), AS_OK);
+    node_start(node);
+    disk_settle(node);
+    agent_joins(node, AGENT_A, "bank_a");
+    agent_joins(node, AGENT_B, "bank_b");
+    for (int i = 0; i < 600; i++) {
+        snprintf(id, sizeof(id), "s-%d", i);
+        world.frame_count = 0;
+        submit(node, id);
+        answer_all(node, AS_WIRE_EXECUTE);
+        disk_settle(node);
+        answer_all(node, AS_WIRE_COMMIT);
+        advance(node, AS_SECOND);
+    }
+    node_metrics(node, &metrics);
+    assert_true(metrics.log.bytes > 100 << 10);
+    assert_in_range(metrics.log.snapshots, 3, 12);
+    node_free(node);
+}
+
 /* One transfer with everything that follows; false: it was refused. */
 static bool transfer(struct node *node, int number)
 {
@@ -954,6 +986,7 @@ int main(void)
         TEST(a_silent_session_is_pinged_then_closed),
         TEST(draining_takes_no_new_work),
         TEST(snapshots_shorten_the_log),
+        TEST(snapshots_get_rarer_as_the_table_grows),
         TEST(a_snapshot_done_while_the_next_is_asked_for_is_told),
         TEST(a_full_disk_refuses_new_work),
         TEST(an_operator_finishes_what_nobody_can_answer_for),
