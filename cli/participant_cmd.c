@@ -41,12 +41,49 @@ static double most_of(const cJSON *participant, const char *key)
     return most;
 }
 
+/* The agent that looked last; NULL: none has. */
+static const cJSON *last_audit(const cJSON *participant)
+{
+    const cJSON *agent, *last = NULL;
+
+    cJSON_ArrayForEach(agent, cJSON_GetObjectItemCaseSensitive(participant, "agents"))
+    {
+        double age = json_number(agent, "audit_age_ms", -1);
+
+        if (age >= 0 && (!last || age < json_number(last, "audit_age_ms", 0)))
+            last = agent;
+    }
+    return last;
+}
+
+/* "-": an older agent does not tell. */
+static void cell_known(struct table *table, const cJSON *agent, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(agent, key);
+
+    if (cJSON_IsNumber(item))
+        table_number(table, item->valuedouble);
+    else
+        table_cell(table, "-");
+}
+
+static void cell_seconds(struct table *table, const cJSON *agent, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(agent, key);
+    char text[64] = "-";
+
+    if (cJSON_IsNumber(item))
+        (void)text_format(text, sizeof(text), "%.1f s", item->valuedouble / 1000);
+    table_cell(table, text);
+}
+
 /* Of an array, or of one that stands alone. */
 static void print_participants(const cJSON *first)
 {
     static const char *const titles[] = {"NAME",       "STATE",    "POSTGRESQL", "PREPARED",
-                                         "SLOTS USED", "IN DOUBT", "ORPHANED",   "FOREIGN",
-                                         "UNFINISHED", "DETAIL"};
+                                         "OLDEST",     "XMIN AGE", "SLOTS USED", "IN DOUBT",
+                                         "ORPHANED",   "FOREIGN",  "OLDEST",     "XMIN AGE",
+                                         "UNFINISHED", "AUDITED",  "DETAIL"};
     struct table table;
 
     table_init(&table, AS_COUNT_OF(titles));
@@ -54,7 +91,7 @@ static void print_participants(const cJSON *first)
         table_cell(&table, titles[i]);
     for (const cJSON *one = first; one; one = one->next) {
         const cJSON *agents = cJSON_GetObjectItemCaseSensitive(one, "agents");
-        const cJSON *agent = cJSON_GetArrayItem(agents, 0);
+        const cJSON *agent = cJSON_GetArrayItem(agents, 0), *audit = last_audit(one);
         char slots[64];
 
         (void)text_format(slots, sizeof(slots), "%.0f of %.0f", most_of(one, "prepared_used"),
@@ -63,11 +100,16 @@ static void print_participants(const cJSON *first)
         table_cell(&table, json_text(one, "state", NULL));
         table_cell(&table, json_text(agent, "postgresql", NULL));
         table_number(&table, most_of(one, "prepared"));
+        cell_seconds(&table, audit, "oldest_age_ms");
+        cell_known(&table, audit, "xmin_age");
         table_cell(&table, slots);
         table_number(&table, most_of(one, "in_doubt"));
         table_number(&table, most_of(one, "orphaned"));
         table_number(&table, most_of(one, "foreign"));
+        cell_seconds(&table, audit, "foreign_oldest_age_ms");
+        cell_known(&table, audit, "foreign_xmin_age");
         table_number(&table, json_number(one, "unfinished", 0));
+        cell_seconds(&table, audit, "audit_age_ms");
         table_cell(&table, json_text(agent, "detail", NULL));
     }
     table_print(&table);

@@ -6,7 +6,7 @@
 
 #include "cli/cli.h"
 
-#define TABLE_COLUMNS_MAX 10
+#define TABLE_COLUMNS_MAX 16
 
 struct table {
     size_t columns;

@@ -174,7 +174,13 @@ static void put_participants(cJSON *root, const struct metrics *metrics)
                    {"assent_participant_queued", "queued"},
                    {"assent_participant_prepared_slots_used", "slots_used"},
                    {"assent_participant_prepared_slots", "slots"},
-                   {"assent_participant_oldest_prepared_seconds", "oldest_s"}};
+                   {"assent_participant_oldest_prepared_seconds", "oldest_s"},
+                   {"assent_participant_prepared_slots_ours", "slots_ours"},
+                   {"assent_participant_xmin_age", "xmin_age"},
+                   {"assent_participant_foreign_prepared", "foreign"},
+                   {"assent_participant_foreign_xmin_age", "foreign_xmin_age"},
+                   {"assent_participant_foreign_oldest_prepared_seconds", "foreign_oldest_s"},
+                   {"assent_participant_audit_age_seconds", "audit_age_s"}};
     cJSON *participants = cJSON_AddArrayToObject(root, "participants");
 
     for (size_t i = 0; metrics && i < metrics->count; i++) {

@@ -271,6 +271,26 @@ static void put_participants(struct page *page, const cJSON *figures)
     }
 }
 
+/* What the standing audit of each database says; "-": an older agent does not tell. */
+static void put_audits(struct page *page, const cJSON *figures)
+{
+    const cJSON *one;
+
+    put_line(page, PLAIN, "%s", "");
+    put_line(page, BOLD, "%-20s %10s %10s %10s %8s %10s %10s %10s", "PREPARED, BY AUDIT",
+             "OLDEST s", "XMIN AGE", "SLOTS OURS", "FOREIGN", "OLDEST s", "XMIN AGE", "AUDITED s");
+    cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(figures, "participants"))
+    {
+        char a[7][32];
+
+        put_line(page, PLAIN, "%-20.20s %10s %10s %10s %8s %10s %10s %10s",
+                 json_text(one, "name", ""), figure(one, "oldest_s", 1, a[0]),
+                 figure(one, "xmin_age", 0, a[1]), figure(one, "slots_ours", 0, a[2]),
+                 figure(one, "foreign", 0, a[3]), figure(one, "foreign_oldest_s", 1, a[4]),
+                 figure(one, "foreign_xmin_age", 0, a[5]), figure(one, "audit_age_s", 1, a[6]));
+    }
+}
+
 void top_print(const cJSON *figures, int rows, int columns, bool ansi)
 {
     struct page page = {rows, columns, ansi};
@@ -281,6 +301,7 @@ void top_print(const cJSON *figures, int rows, int columns, bool ansi)
     put_latencies(&page, figures);
     put_nodes(&page, figures);
     put_participants(&page, figures);
+    put_audits(&page, figures);
     if (ansi)
         fputs("\033[J", stdout);
     else

@@ -33,15 +33,19 @@ struct field {
     uint8_t kind;
     uint8_t size;
     uint8_t min, max;
+    uint8_t
+        since; /* the layout that added it; fields of a later one stand behind those of earlier ones */
 };
 
 #define MEMBER(member) offsetof(struct as_wire_msg, member)
 #define WIDTH(member) sizeof(((struct as_wire_msg *)0)->member)
-#define FIELD(kind, member, min, max)                 \
-    {                                                 \
-        MEMBER(member), kind, WIDTH(member), min, max \
+#define FIELD_SINCE(since, kind, member, min, max)           \
+    {                                                        \
+        MEMBER(member), kind, WIDTH(member), min, max, since \
     }
+#define FIELD(kind, member, min, max) FIELD_SINCE(1, kind, member, min, max)
 #define NUMBER(member) FIELD(FIELD_NUMBER, member, 0, 0)
+#define NUMBER_SINCE(since, member) FIELD_SINCE(since, FIELD_NUMBER, member, 0, 0)
 #define BOOL(member) FIELD(FIELD_BOOL, member, 0, 1)
 #define ENUM(member, min, max) FIELD(FIELD_ENUM, member, min, max)
 #define TOKEN(member) FIELD(FIELD_TOKEN, member, 0, 0)
@@ -55,13 +59,13 @@ struct field {
 #define BRANCH(member)                                                       \
     NUMBER(member.slot), NUMBER(member.number), NUMBER(member.attempt.term), \
         NUMBER(member.attempt.seq)
-#define FIELDS(...)               \
-    (const struct field[])        \
-    {                             \
-        __VA_ARGS__,              \
-        {                         \
-            0, FIELD_END, 0, 0, 0 \
-        }                         \
+#define FIELDS(...)                  \
+    (const struct field[])           \
+    {                                \
+        __VA_ARGS__,                 \
+        {                            \
+            0, FIELD_END, 0, 0, 0, 0 \
+        }                            \
     }
 
 #define DECISION_FIELDS                                                             \
@@ -74,9 +78,10 @@ static const struct message {
 } messages[AS_WIRE_TYPE_END] = {
     [AS_WIRE_HELLO] = {"HELLO", FIELDS(NUMBER(hello.agent_id), NUMBER(hello.incarnation),
                                        TEXT(hello.cluster, AS_CLUSTER_LEN_MAX),
-                                       TEXT(hello.name, UINT8_MAX))},
+                                       TEXT(hello.name, UINT8_MAX), NUMBER_SINCE(2, hello.speaks))},
     [AS_WIRE_WELCOME] = {"WELCOME", FIELDS(NUMBER(welcome.node_id), NUMBER(welcome.incarnation),
-                                           TEXT(welcome.cluster, AS_CLUSTER_LEN_MAX))},
+                                           TEXT(welcome.cluster, AS_CLUSTER_LEN_MAX),
+                                           NUMBER_SINCE(2, welcome.speaks))},
     [AS_WIRE_REFUSE] = {"REFUSE", FIELDS(PEOPLE(refuse))},
     [AS_WIRE_LEADER] = {"LEADER", FIELDS(NUMBER(term))},
     [AS_WIRE_PARTICIPANT] = {"PARTICIPANT",
@@ -90,11 +95,16 @@ static const struct message {
                                     ENUM(participant.proof, AS_PROOF_XACT_STATUS, AS_PROOF_MARKER),
                                     PEOPLE(participant.detail))},
     [AS_WIRE_ROTATE] = {"ROTATE", FIELDS(NUMBER(rotate.slot), NUMBER(rotate.counter))},
-    [AS_WIRE_STATUS] = {"STATUS", FIELDS(NUMBER(status.slot), NUMBER(status.slots_used),
-                                         NUMBER(status.prepared), NUMBER(status.in_doubt),
-                                         NUMBER(status.orphaned), NUMBER(status.foreign),
-                                         NUMBER(status.queued), NUMBER(status.oldest_age_ms),
-                                         TEXT(status.oldest_gid, AS_GID_LEN_MAX))},
+    [AS_WIRE_STATUS] = {"STATUS",
+                        FIELDS(NUMBER(status.slot), NUMBER(status.slots_used),
+                               NUMBER(status.prepared), NUMBER(status.in_doubt),
+                               NUMBER(status.orphaned), NUMBER(status.foreign),
+                               NUMBER(status.queued), NUMBER(status.oldest_age_ms),
+                               TEXT(status.oldest_gid, AS_GID_LEN_MAX),
+                               FIELD_SINCE(2, FIELD_BOOL, status.audited, 0, 1),
+                               NUMBER_SINCE(2, status.slots_ours), NUMBER_SINCE(2, status.xmin_age),
+                               NUMBER_SINCE(2, status.foreign_xmin_age),
+                               NUMBER_SINCE(2, status.foreign_oldest_age_ms))},
     [AS_WIRE_EXECUTE] = {"EXECUTE", FIELDS(BRANCH(execute.branch), NUMBER(execute.timeout_ms),
                                            TEXT(execute.id, AS_ID_LEN_MAX), BYTES(execute.work))},
     [AS_WIRE_VOTE] = {"VOTE",
@@ -409,17 +419,31 @@ static uint64_t frame_checksum(uint64_t head, const uint8_t *payload, size_t len
     return as_hash(payload, len, head);
 }
 
+/* The newest layout of this type. */
+static uint8_t newest(enum as_wire_type type)
+{
+    uint8_t version = 1;
+
+    for (const struct field *field = messages[type].fields; field->kind != FIELD_END; field++)
+        version = field->since > version ? field->since : version;
+    return version;
+}
+
 void as_wire_put(struct as_buf *buf, const struct as_wire_msg *msg)
 {
     size_t start = buf->len, len;
+    uint8_t version;
     uint8_t *frame;
     uint64_t head;
 
     if (buf->err)
         return;
     AS_ASSERT((size_t)msg->type < AS_WIRE_TYPE_END && messages[msg->type].name);
+    version = newest(msg->type);
+    version = msg->version > 0 && msg->version < version ? msg->version : version;
     (void)as_buf_extend(buf, AS_FRAME_HEADER_LEN);
-    for (const struct field *field = messages[msg->type].fields; field->kind != FIELD_END; field++)
+    for (const struct field *field = messages[msg->type].fields;
+         field->kind != FIELD_END && field->since <= version; field++)
         put_field(buf, field, (const uint8_t *)msg + field->offset);
     if (!buf->err && buf->len - start > AS_FRAME_BYTES_MAX)
         buf->err = AS_ERR_TOOBIG;
@@ -429,12 +453,12 @@ void as_wire_put(struct as_buf *buf, const struct as_wire_msg *msg)
     }
     frame = buf->data + start;
     len = buf->len - start - AS_FRAME_HEADER_LEN;
-    head = (uint64_t)len | (uint64_t)msg->type << 32 | (uint64_t)AS_WIRE_VERSION << 40;
+    head = (uint64_t)len | (uint64_t)msg->type << 32 | (uint64_t)version << 40;
     store(frame, head, 8);
     store(frame + 8, frame_checksum(head, frame + AS_FRAME_HEADER_LEN, len), 8);
 }
 
-static as_err take_fields(enum as_wire_type type, struct as_bytes payload,
+static as_err take_fields(enum as_wire_type type, uint8_t version, struct as_bytes payload,
                           struct as_wire_msg *ret_msg)
 {
     struct as_reader in = as_reader_of(payload);
@@ -442,7 +466,9 @@ static as_err take_fields(enum as_wire_type type, struct as_bytes payload,
 
     memset(&msg, 0, sizeof(msg));
     msg.type = type;
-    for (const struct field *field = messages[type].fields; field->kind != FIELD_END; field++) {
+    msg.version = version;
+    for (const struct field *field = messages[type].fields;
+         field->kind != FIELD_END && field->since <= version; field++) {
         if (!take_field(&in, field, (uint8_t *)&msg + field->offset))
             return AS_ERR_MALFORMED;
     }
@@ -459,15 +485,18 @@ as_err as_wire_take(struct as_bytes bytes, struct as_wire_msg *ret_msg, size_t *
     uint64_t checksum = as_read_u64(&in);
     size_t len = (size_t)(head & UINT32_MAX);
     size_t type = head >> 32 & UINT8_MAX;
+    uint8_t version = head >> 40 & UINT8_MAX;
     struct as_bytes payload;
     as_err err;
 
     if (in.bad)
         return AS_ERR_AGAIN;
-    if ((head >> 40 & UINT8_MAX) != AS_WIRE_VERSION)
+    if (version < 1 || version > AS_WIRE_VERSION)
         return AS_ERR_VERSION;
     if (type >= AS_WIRE_TYPE_END || !messages[type].name || head >> 48 != 0)
         return AS_ERR_MALFORMED;
+    if (version > newest((enum as_wire_type)type))
+        return AS_ERR_VERSION;
     /* Before waiting for it: a false length must not make anybody gather without end. */
     if (len > AS_FRAME_BYTES_MAX - AS_FRAME_HEADER_LEN)
         return AS_ERR_TOOBIG;
@@ -476,7 +505,7 @@ as_err as_wire_take(struct as_bytes bytes, struct as_wire_msg *ret_msg, size_t *
     payload = as_read_bytes(&in, len);
     if (frame_checksum(head, payload.data, payload.len) != checksum)
         return AS_ERR_CHECKSUM;
-    err = take_fields((enum as_wire_type)type, payload, ret_msg);
+    err = take_fields((enum as_wire_type)type, version, payload, ret_msg);
     if (err)
         return err;
     *ret_used = AS_FRAME_HEADER_LEN + len;

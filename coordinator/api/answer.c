@@ -229,6 +229,32 @@ static void put_identity(struct as_buf *buf, const struct as_identity *identity)
     json_put_text(buf, text);
 }
 
+/* What an older agent does not tell is null. */
+static void put_name_known(struct as_buf *buf, const char *name, bool known, int64_t value)
+{
+    as_put_u8(buf, ',');
+    json_put_text(buf, name);
+    as_put_u8(buf, ':');
+    if (known)
+        json_put_i64(buf, value);
+    else
+        JSON_PUT(buf, "null");
+}
+
+static void put_audit(struct as_buf *buf, const struct node_agent_view *agent)
+{
+    const struct as_wire_status *status = agent->status;
+    bool known = status->audited;
+
+    put_name_known(buf, "audit_age_ms", agent->audit_age_ms >= 0, agent->audit_age_ms);
+    put_name_known(buf, "prepared_used_ours", known, status->slots_ours);
+    put_name_known(buf, "prepared_used_foreign", known,
+                   (int64_t)status->slots_used - status->slots_ours);
+    put_name_known(buf, "xmin_age", known, status->xmin_age);
+    put_name_known(buf, "foreign_xmin_age", known, status->foreign_xmin_age);
+    put_name_known(buf, "foreign_oldest_age_ms", known, status->foreign_oldest_age_ms);
+}
+
 static void put_agent(struct as_buf *buf, const struct node_agent_view *agent)
 {
     const struct as_wire_participant *facts = agent->facts;
@@ -266,6 +292,7 @@ static void put_agent(struct as_buf *buf, const struct node_agent_view *agent)
         json_put_i64(buf, status->oldest_age_ms);
         JSON_PUT(buf, ",\"oldest_gid\":");
         json_put_text_or_null(buf, agent->oldest_gid);
+        put_audit(buf, agent);
     }
     as_put_u8(buf, '}');
 }

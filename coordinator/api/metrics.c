@@ -3,6 +3,7 @@
  * in _total.
  */
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -296,7 +297,7 @@ static void node_gauges(struct as_buf *buf, const struct node_info *info,
 /* A participant's figures: two agents scan the same database, so the larger of both. */
 struct figures {
     double up, agents, undecided, unfinished, prepared, in_doubt, orphaned, foreign, queued, used,
-        max, oldest_s;
+        max, oldest_s, used_ours, xmin_age, foreign_xmin_age, foreign_oldest_s, audit_s;
 };
 
 #define FIGURE_MAP(X)                                                                       \
@@ -313,7 +314,16 @@ struct figures {
     X(used, "participant_prepared_slots_used", "Of max_prepared_transactions, by anybody.") \
     X(max, "participant_prepared_slots", "max_prepared_transactions.")                      \
     X(oldest_s, "participant_oldest_prepared_seconds",                                      \
-      "Age of the oldest one of this cluster's name.")
+      "Age of the oldest one of this cluster's name.")                                      \
+    X(used_ours, "participant_prepared_slots_ours", "Of these, by this cluster's name.")    \
+    X(xmin_age, "participant_xmin_age",                                                     \
+      "Transactions that the oldest one of this cluster's name holds vacuum back.")         \
+    X(foreign_xmin_age, "participant_foreign_xmin_age",                                     \
+      "Likewise, the oldest one that is not ours.")                                         \
+    X(foreign_oldest_s, "participant_foreign_oldest_prepared_seconds",                      \
+      "Age of the oldest one that is not ours.")                                            \
+    X(audit_s, "participant_audit_age_seconds",                                             \
+      "Since pg_prepared_xacts was last reconciled with the log.")
 
 #define FIGURE_ROW(field, name, help) {"assent_" name, help, offsetof(struct figures, field)},
 static const struct {
@@ -327,6 +337,12 @@ struct figures_list {
     size_t row;
 };
 
+/* Of one that is not a number and one that is, these two are the latter. */
+static double smaller(double a, double b)
+{
+    return a < b ? a : b;
+}
+
 static double larger(double a, double b)
 {
     return a > b ? a : b;
@@ -334,9 +350,15 @@ static double larger(double a, double b)
 
 static struct figures figures_of(const struct node_participant_view *view)
 {
-    struct figures f = {.agents = view->agent_count,
-                        .undecided = view->txn.undecided,
-                        .unfinished = view->txn.unfinished};
+    struct figures f = {
+        .used_ours = NAN, /* not a number: nobody has told yet, or an older agent that does not */
+        .xmin_age = NAN,
+        .foreign_xmin_age = NAN,
+        .foreign_oldest_s = NAN,
+        .audit_s = NAN,
+        .agents = view->agent_count,
+        .undecided = view->txn.undecided,
+        .unfinished = view->txn.unfinished};
 
     for (uint32_t i = 0; i < view->agent_count; i++) {
         const struct as_wire_participant *facts = view->agents[i].facts;
@@ -354,6 +376,15 @@ static struct figures figures_of(const struct node_participant_view *view)
         f.used = larger(f.used, status->slots_used);
         f.oldest_s = larger(f.oldest_s, (double)status->oldest_age_ms / 1000);
         f.queued += status->queued;
+        if (view->agents[i].audit_age_ms >= 0) /* the one that looked last */
+            f.audit_s = smaller(f.audit_s, (double)view->agents[i].audit_age_ms / 1000);
+        if (!status->audited)
+            continue;
+        f.used_ours = larger(f.used_ours, status->slots_ours);
+        f.xmin_age = larger(f.xmin_age, status->xmin_age);
+        f.foreign_xmin_age = larger(f.foreign_xmin_age, status->foreign_xmin_age);
+        f.foreign_oldest_s =
+            larger(f.foreign_oldest_s, (double)status->foreign_oldest_age_ms / 1000);
     }
     return f;
 }
@@ -367,7 +398,8 @@ static void put_figure(void *ctx, const struct node_participant_view *view)
 
     memcpy(&value, (const char *)&f + figure_rows[list->row].offset, sizeof(value));
     (void)snprintf(labels, sizeof(labels), "{participant=\"%s\"}", view->txn.name);
-    sample(list->buf, figure_rows[list->row].name, labels, value);
+    if (!isnan(value))
+        sample(list->buf, figure_rows[list->row].name, labels, value);
 }
 
 static void process_metrics(struct as_buf *buf, const struct answer_http *http, const char *version)

@@ -31,6 +31,7 @@ struct node_slot {
     char oldest_gid[AS_GID_LEN_MAX + 1];
     struct as_wire_participant facts;
     struct as_wire_status status;
+    as_time status_at; /* 0: none came yet */
 };
 
 /* One connection, of an agent or of another node. An agent's number in the core is the

@@ -120,6 +120,7 @@ struct node_agent_view {
     const char *detail;
     const struct as_wire_participant *facts; /* its byte fields are empty: see detail */
     const struct as_wire_status *status;     /* last scan */
+    int64_t audit_age_ms;                    /* how long ago it told of one; -1: never */
     const char *oldest_gid;                  /* "" if none */
     const char *refusal; /* why a decided branch could not be finished the last time; "": never */
 };

@@ -5,6 +5,7 @@
  * and that is always safe (R2): what had not voted counts as a no, what is prepared is asked about
  * on the next session.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "assent/alloc.h"
@@ -298,16 +299,19 @@ void node_sessions_serve(struct node *node)
 }
 
 static const char *on_hello(struct node *node, struct node_session *session,
-                            const struct as_wire_hello *hello)
+                            const struct as_wire_msg *msg_in)
 {
+    const struct as_wire_hello *hello = &msg_in->hello;
     const char *why =
         session->welcome ? "HELLO came twice" : hello_refusal(node, session->connection, hello);
     struct as_wire_msg msg = {
         .type = AS_WIRE_WELCOME,
+        .version = msg_in->version, /* who greets in version 1 knows no other WELCOME */
         .welcome = {.node_id = node->report.node,
                     .incarnation = node->report.incarnation,
                     .cluster = {(const uint8_t *)node->report.cluster,
-                                strlen(node->report.cluster)}},
+                                strlen(node->report.cluster)},
+                    .speaks = AS_WIRE_VERSION},
     };
 
     if (why)
@@ -382,7 +386,8 @@ static const char *on_participant(struct node *node, struct node_session *sessio
     return NULL;
 }
 
-static const char *on_status(struct node_session *session, const struct as_wire_status *status)
+static const char *on_status(struct node_session *session, const struct as_wire_status *status,
+                             as_time now)
 {
     struct node_slot *slot;
 
@@ -390,6 +395,7 @@ static const char *on_status(struct node_session *session, const struct as_wire_
         return "STATUS of a slot that was not named";
     slot = &session->slots[status->slot];
     slot->status = *status;
+    slot->status_at = now;
     slot->status.oldest_gid = (struct as_bytes){NULL, 0};
     copy_text(slot->oldest_gid, sizeof(slot->oldest_gid), status->oldest_gid);
     return NULL;
@@ -418,11 +424,11 @@ static const char *on_message(struct node *node, struct node_session *session,
         return "the first message must be HELLO or PEER";
     switch (msg->type) {
     case AS_WIRE_HELLO:
-        return on_hello(node, session, &msg->hello);
+        return on_hello(node, session, msg);
     case AS_WIRE_PARTICIPANT:
         return on_participant(node, session, &msg->participant);
     case AS_WIRE_STATUS:
-        return on_status(session, &msg->status);
+        return on_status(session, &msg->status, node->ops->now(node->env));
     case AS_WIRE_VOTE:
         if (msg->vote.vote == AS_VOTE_NO)
             node->votes_no++;
@@ -459,11 +465,21 @@ static const char *on_message(struct node *node, struct node_session *session,
  * Takes whole frames off `bytes` and returns how many bytes that were; the rest is the beginning of one. False: the
  * session has been ended.
  */
+static const char *refusal_of(as_err err, struct as_bytes frame, char *ret, size_t size)
+{
+    if (err != AS_ERR_VERSION)
+        return as_err_text(err);
+    (void)snprintf(ret, size, "%s (%u; this program speaks 1 to %d)", as_err_text(err),
+                   frame.data[AS_FRAME_VERSION_AT], AS_WIRE_VERSION);
+    return ret;
+}
+
 static bool take_frames(struct node *node, struct node_session *session, struct as_bytes bytes,
                         size_t *ret_taken)
 {
     size_t taken = 0, used;
     struct as_wire_msg msg;
+    char text[120];
 
     while (taken < bytes.len && !session->broken && !node->failed) {
         struct as_bytes rest = {bytes.data + taken, bytes.len - taken};
@@ -473,7 +489,7 @@ static bool take_frames(struct node *node, struct node_session *session, struct 
         if (err == AS_ERR_AGAIN)
             break;
         node->frames_in += !err;
-        why = err ? as_err_text(err) : on_message(node, session, &msg);
+        why = err ? refusal_of(err, rest, text, sizeof(text)) : on_message(node, session, &msg);
         if (why) {
             session_refuse(node, session, why);
             return false;

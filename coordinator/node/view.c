@@ -22,6 +22,11 @@ struct participants_walk {
     struct node_agent_view agents[AS_AGENT_SESSIONS_MAX];
 };
 
+static int64_t audit_age_ms(const struct participants_walk *walk, const struct node_slot *slot)
+{
+    return slot->status_at ? (walk->node->ops->now(walk->node->env) - slot->status_at) / AS_MS : -1;
+}
+
 static void show_participant(struct participants_walk *walk,
                              const struct txn_participant_view *participant)
 {
@@ -43,6 +48,7 @@ static void show_participant(struct participants_walk *walk,
                 .detail = slot->detail,
                 .facts = &slot->facts,
                 .status = &slot->status,
+                .audit_age_ms = audit_age_ms(walk, slot),
                 .oldest_gid = slot->oldest_gid,
                 .refusal = slot->refusal,
             };

@@ -104,6 +104,10 @@ struct as_pg_done {
     uint32_t row_count;
     uint32_t foreign;    /* SCAN: not ours, in this database */
     uint32_t slots_used; /* in the whole instance */
+    uint32_t slots_ours; /* SCAN, of these: by their gid of our cluster's name */
+    /* SCAN, this database: how far the oldest ones hold vacuum back, in transactions; 0: none. */
+    uint32_t xmin_age, foreign_xmin_age;
+    int64_t foreign_oldest_age_ms;
 };
 
 /* A participant became usable, or its facts changed (a new identity, a failover seen). */

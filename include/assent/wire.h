@@ -5,6 +5,11 @@
  * eight bytes; then the payload. AS_FRAME_BYTES_MAX counts all of it. A frame that fails any check ends the
  * session: after it nothing on that byte stream can be trusted, and ending a session is always safe (R2).
  *
+ * The wire version is that of the layout of this type of message; a message that has not changed keeps its number. Fields are
+ * added at the end, never changed: `msg.version` says which layout came, and fields of a later one are zero. An agent greets
+ * with the newest HELLO, which says what it speaks; WELCOME answers. A node that does not know that HELLO refuses it with the
+ * text of AS_ERR_VERSION, and is greeted again in version 1. So nobody sends a layout that the other does not speak.
+ *
  * A participant is named once per session, in PARTICIPANT, with a slot number that the other messages use.
  */
 #ifndef ASSENT_WIRE_H
@@ -14,8 +19,9 @@
 #include "assent/pgop.h"
 #include "assent/reason.h"
 
-#define AS_WIRE_VERSION 1
+#define AS_WIRE_VERSION 2 /* the newest layout of any message: what this program speaks */
 #define AS_FRAME_HEADER_LEN 16
+#define AS_FRAME_VERSION_AT 5
 #define AS_WIRE_TEXT_MAX \
     2000 /* texts for people (message, detail, refuse): longer ones are cut by put */
 
@@ -96,12 +102,14 @@ struct as_wire_hello {
     uint64_t incarnation; /* the one it knows from earlier sessions; 0: none yet */
     struct as_bytes cluster;
     struct as_bytes name; /* for people */
+    uint16_t speaks;      /* 2: the agent's AS_WIRE_VERSION */
 };
 
 struct as_wire_welcome {
     uint64_t node_id;
     uint64_t incarnation;
     struct as_bytes cluster;
+    uint16_t speaks; /* 2, and in WELCOME only: the node's AS_WIRE_VERSION */
 };
 
 struct as_wire_participant {
@@ -129,6 +137,12 @@ struct as_wire_status {
     uint32_t queued;     /* branches waiting for a connection or a slot */
     int64_t oldest_age_ms; /* of ours; 0: none */
     struct as_bytes oldest_gid;
+    /* Version 2. Ours: of this cluster's name, whatever the incarnation. */
+    bool audited;              /* false: an older agent, and nothing of these is known */
+    uint32_t slots_ours;       /* of slots_used, in all databases of the server */
+    uint32_t xmin_age;         /* how many transactions ours hold vacuum back; 0: none */
+    uint32_t foreign_xmin_age; /* and those of others, in this database */
+    int64_t foreign_oldest_age_ms;
 };
 
 struct as_wire_execute {
@@ -223,6 +237,7 @@ struct as_wire_node {
 
 struct as_wire_msg {
     enum as_wire_type type;
+    uint8_t version; /* of its layout; put: 0 is the newest */
     union {
         struct as_wire_hello hello;
         struct as_wire_welcome welcome;

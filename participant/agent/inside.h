@@ -111,8 +111,10 @@ enum agent_session_state { AGENT_WAITING, AGENT_DIALING, AGENT_GREETING, AGENT_O
 
 struct agent_session {
     bool used;
-    bool told;    /* a leader names it, the configuration does not */
-    bool leaving; /* and does no more: it is not dialed again */
+    bool told;       /* a leader names it, the configuration does not */
+    bool leaving;    /* and does no more: it is not dialed again */
+    bool plain;      /* the node does not know our HELLO: it is greeted in version 1 */
+    uint16_t speaks; /* the newest layout that the node knows */
     char address[AGENT_ADDRESS_LEN_MAX + 1];
     enum agent_session_state state;
     uint64_t connection;
@@ -219,6 +221,8 @@ void agent_session_end(struct agent *agent, struct agent_session *session);
 bool agent_send(struct agent *agent, struct agent_session *session, const struct as_wire_msg *msg);
 bool agent_send_to(struct agent *agent, uint64_t connection, const struct as_wire_msg *msg);
 void agent_send_all(struct agent *agent, const struct as_wire_msg *msg);
+/* To all, and to each in the layout that it speaks. */
+void agent_send_status(struct agent *agent, struct as_wire_msg *msg);
 void agent_send_participant(struct agent *agent, struct agent_session *session, uint32_t index);
 
 /* nodes.c */

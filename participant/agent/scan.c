@@ -205,7 +205,7 @@ static bool status_equal(const struct as_wire_status *a, const struct as_wire_st
 {
     return a->slots_used == b->slots_used && a->prepared == b->prepared &&
            a->in_doubt == b->in_doubt && a->orphaned == b->orphaned && a->foreign == b->foreign &&
-           a->queued == b->queued;
+           a->queued == b->queued && a->slots_ours == b->slots_ours;
 }
 
 static void tell(struct scan *scan)
@@ -216,7 +216,7 @@ static void tell(struct scan *scan)
     if (!participant->status_due && status_equal(&scan->status, &participant->status) &&
         scan->now - participant->status_at < AGENT_STATUS_MS * AS_MS)
         return;
-    agent_send_all(scan->agent, &msg);
+    agent_send_status(scan->agent, &msg);
     participant->status = scan->status;
     participant->status.oldest_gid = (struct as_bytes){0};
     participant->status_at = scan->now;
@@ -239,6 +239,11 @@ void agent_scan_done(struct agent *agent, uint32_t index, const struct as_pg_don
     scan.status.slots_used = done->slots_used;
     scan.status.foreign = done->foreign;
     scan.status.queued = participant->queued;
+    scan.status.audited = true;
+    scan.status.slots_ours = done->slots_ours;
+    scan.status.xmin_age = done->xmin_age;
+    scan.status.foreign_xmin_age = done->foreign_xmin_age;
+    scan.status.foreign_oldest_age_ms = done->foreign_oldest_age_ms;
     for (uint32_t n = 0; n < done->row_count; n++) {
         uint32_t i = (participant->scan_from + n) % done->row_count;
 

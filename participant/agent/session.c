@@ -30,7 +30,7 @@ struct agent_session *agent_session_use(struct agent *agent, struct as_bytes add
         memcpy(session->address, address.data, address.len);
         session->address[address.len] = '\0';
         session->used = true;
-        session->told = session->leaving = false;
+        session->told = session->leaving = session->plain = false;
         session->node_id = 0;
         session->redial_ms = AGENT_REDIAL_FIRST_MS;
         session->complaint = NULL;
@@ -66,6 +66,8 @@ void agent_session_dial(struct agent *agent, struct agent_session *session)
 }
 
 /* --- Ending --- */
+
+static const char older_node[] = "the node speaks an older version: it is greeted again in that";
 
 void agent_session_doom(struct agent *agent, struct agent_session *session, const char *why)
 {
@@ -106,6 +108,8 @@ void agent_session_end(struct agent *agent, struct agent_session *session)
     session->complaint = session->why;
     if (!session->gone)
         agent->ops->net_close(agent->env, connection);
+    session->plain =
+        session->why == older_node; /* for one greeting: it may come back as a newer one */
     session->state = AGENT_WAITING;
     session->connection = 0;
     session->term = 0;
@@ -161,6 +165,14 @@ void agent_send_all(struct agent *agent, const struct as_wire_msg *msg)
 {
     for (uint32_t i = 0; i < AGENT_SESSIONS_MAX; i++)
         (void)agent_send(agent, &agent->sessions[i], msg);
+}
+
+void agent_send_status(struct agent *agent, struct as_wire_msg *msg)
+{
+    for (uint32_t i = 0; i < AGENT_SESSIONS_MAX; i++) {
+        msg->version = agent->sessions[i].speaks > 1 ? 0 : 1;
+        (void)agent_send(agent, &agent->sessions[i], msg);
+    }
 }
 
 static struct as_bytes text(const char *string)
@@ -245,6 +257,7 @@ static void on_welcome(struct agent *agent, struct agent_session *session,
         return;
     }
     agent->incarnation = welcome->incarnation;
+    session->speaks = welcome->speaks > 1 ? welcome->speaks : 1;
     /* When machines start anew, their addresses may go to one another, and a dial that began before arrives
      * at the wrong one: it would stay there, and nobody would look for the right one. A node that has truly
      * taken the place of another says so twice. */
@@ -283,6 +296,25 @@ static void on_leader(struct agent *agent, struct agent_session *session, uint64
 }
 
 /* --- Receiving --- */
+
+/*
+ * A node that knows no HELLO of our version says so, in words of version 1 that all later ones keep. It is dialed again
+ * soon; when that session ends, the node may be a newer one.
+ */
+static void on_refuse(struct agent *agent, struct agent_session *session, struct as_bytes text)
+{
+    const char *version = as_err_text(AS_ERR_VERSION);
+    struct as_reason why;
+
+    if (session->state == AGENT_GREETING && !session->plain && text.len >= strlen(version) &&
+        memcmp(text.data, version, strlen(version)) == 0) {
+        session->redial_ms = AGENT_REDIAL_FIRST_MS;
+        agent_session_doom(agent, session, older_node);
+        return;
+    }
+    as_reason_set_bytes(&why, AS_REASON_NONE, text);
+    refuse(agent, session, refused_by_node, why.message);
+}
 
 static void on_message_open(struct agent *agent, struct agent_session *session,
                             const struct as_wire_msg *msg)
@@ -326,13 +358,11 @@ static void on_message(struct agent *agent, struct agent_session *session,
                        const struct as_wire_msg *msg)
 {
     struct as_wire_msg pong = {.type = AS_WIRE_PONG, .ping = msg->ping};
-    struct as_reason why;
 
     if (msg->type == AS_WIRE_PING) {
         (void)agent_send(agent, session, &pong);
     } else if (msg->type == AS_WIRE_REFUSE) {
-        as_reason_set_bytes(&why, AS_REASON_NONE, msg->refuse);
-        refuse(agent, session, refused_by_node, why.message);
+        on_refuse(agent, session, msg->refuse);
     } else if (msg->type == AS_WIRE_PONG) {
         return;
     } else if (session->state == AGENT_OPEN) {
@@ -397,14 +427,16 @@ void agent_on_connected(struct agent *agent, uint64_t connection)
                               .hello = {.agent_id = agent->agent_id,
                                         .incarnation = agent->incarnation,
                                         .cluster = text(agent->config.cluster),
-                                        .name = text(agent->config.name)}};
-
+                                        .name = text(agent->config.name),
+                                        .speaks = AS_WIRE_VERSION}};
     const char *why;
 
     if (!session || session->state != AGENT_DIALING)
         return;
     session->state = AGENT_GREETING;
     session->silent_pings = 0;
+    session->speaks = 1;
+    msg.version = session->plain ? 1 : 0;
     /* Its id is not known before it says so, but who is no node of ours hears nothing at all. */
     why = as_principal_refuses_nodes(principal_of(agent, session), agent->config.cluster);
     if (why)

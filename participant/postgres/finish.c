@@ -128,6 +128,17 @@ static void status_read(struct job *job, const PGresult *result, bool with_statu
         memset(&job->identity, 0, sizeof job->identity);
 }
 
+/* The row of SCAN that counts. Of what is not there the maximum is null, which reads as 0. */
+static void counted(struct job *job, const PGresult *result, int row)
+{
+    job->foreign = (uint32_t)strtoul(PQgetvalue(result, row, 1), NULL, 10);
+    job->slots_used = (uint32_t)strtoul(PQgetvalue(result, row, 2), NULL, 10);
+    job->slots_ours = (uint32_t)strtoul(PQgetvalue(result, row, 3), NULL, 10);
+    job->xmin_age = (uint32_t)strtoul(PQgetvalue(result, row, 4), NULL, 10);
+    job->foreign_xmin_age = (uint32_t)strtoul(PQgetvalue(result, row, 5), NULL, 10);
+    job->foreign_oldest_age_ms = strtoll(PQgetvalue(result, row, 6), NULL, 10);
+}
+
 static void scanned(struct job *job, PGresult **result, bool list)
 {
     int count = PQntuples(*result);
@@ -137,8 +148,7 @@ static void scanned(struct job *job, PGresult **result, bool list)
         pg_out_of_memory();
     for (int i = 0; i < count; i++) {
         if (PQgetisnull(*result, i, 0)) {
-            job->foreign = (uint32_t)strtoul(PQgetvalue(*result, i, 1), NULL, 10);
-            job->slots_used = (uint32_t)strtoul(PQgetvalue(*result, i, 2), NULL, 10);
+            counted(job, *result, i);
             continue;
         }
         rows[job->row_count++] = (struct as_pg_prepared){

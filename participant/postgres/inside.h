@@ -98,7 +98,8 @@ struct job {
     struct as_identity identity;
     /* SCAN */
     struct as_pg_prepared *rows;
-    uint32_t row_count, foreign, slots_used;
+    uint32_t row_count, foreign, slots_used, slots_ours, xmin_age, foreign_xmin_age;
+    int64_t foreign_oldest_age_ms;
     PGresult *rows_of; /* what the gids point into */
 };
 

@@ -146,7 +146,9 @@ static void job_reset(struct job *job, const struct as_pg_op *op)
     job->xact = AS_PG_XACT_NONE;
     memset(&job->identity, 0, sizeof job->identity);
     job->rows = NULL;
-    job->row_count = job->foreign = job->slots_used = 0;
+    job->row_count = job->foreign = job->slots_used = job->slots_ours = 0;
+    job->xmin_age = job->foreign_xmin_age = 0;
+    job->foreign_oldest_age_ms = 0;
     job->rows_of = NULL;
 }
 
@@ -251,6 +253,10 @@ static void deliver_job(struct pg *pg, struct job *job)
         .row_count = job->row_count,
         .foreign = job->foreign,
         .slots_used = job->slots_used,
+        .slots_ours = job->slots_ours,
+        .xmin_age = job->xmin_age,
+        .foreign_xmin_age = job->foreign_xmin_age,
+        .foreign_oldest_age_ms = job->foreign_oldest_age_ms,
     };
 
     memcpy(done.sqlstate, job->sqlstate, sizeof done.sqlstate);

@@ -83,11 +83,17 @@ static const char *const fixed_sql[FIXED_COUNT] = {
     [FIXED_NO_STATUS] = "SELECT $1::text, " NO_MARKER ", " IDENTITY_NOW,
     [FIXED_SCAN] =
         "WITH p AS MATERIALIZED (SELECT gid, transaction, database = pg_catalog.current_database() "
-        "AS here, pg_catalog.starts_with(gid, $1) AS ours, "
+        "AS here, pg_catalog.starts_with(gid, $1) AS ours, pg_catalog.age(transaction) AS "
+        "xmin_age, "
         "(extract(epoch FROM pg_catalog.clock_timestamp() - prepared) * 1000)::bigint AS age_ms "
         "FROM pg_catalog.pg_prepared_xacts) "
-        "SELECT gid, transaction::text, age_ms FROM p WHERE here AND ours "
-        "UNION ALL SELECT NULL, (count(*) FILTER (WHERE here AND NOT ours))::text, count(*) FROM p",
+        "SELECT gid, NULL::bigint, age_ms, NULL::bigint, NULL::integer, NULL::integer, "
+        "NULL::bigint "
+        "FROM p WHERE here AND ours "
+        "UNION ALL SELECT NULL, count(*) FILTER (WHERE here AND NOT ours), count(*), "
+        "count(*) FILTER (WHERE ours), max(xmin_age) FILTER (WHERE here AND ours), "
+        "max(xmin_age) FILTER (WHERE here AND NOT ours), "
+        "max(age_ms) FILTER (WHERE here AND NOT ours) FROM p",
     /* The listed id is the low half of the transaction's; it is less than 2^31 away from the next
      * one, before or behind it. The oldest come first. */
     [FIXED_LIST] =

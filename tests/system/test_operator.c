@@ -196,6 +196,65 @@ static void an_orphan_of_another_incarnation_is_resolved_both_ways(void **state)
     refused(second, "commit", ",\"other_incarnation\":true", 404, "not_prepared");
 }
 
+struct audit {
+    int ours, foreign; /* prepared */
+    bool held;         /* both hold vacuum back by more than a few transactions */
+};
+
+/* What the standing audit says of bank_a, by the node that leads: agents tell all nodes the same. */
+static bool is_audited(void *ctx)
+{
+    const struct audit *expected = ctx;
+    struct answer answer;
+    const cJSON *agent;
+    bool right = false;
+
+    ask("/v1/participants/bank_a", NULL, &answer);
+    cJSON_ArrayForEach(agent, cJSON_GetObjectItem(answer.json, "agents"))
+    {
+        int past = expected->held ? 20 : 0;
+
+#define FIGURE(name) cJSON_GetNumberValue(cJSON_GetObjectItem(agent, name))
+        right = FIGURE("prepared_used_ours") == expected->ours &&
+                FIGURE("prepared_used_foreign") == expected->foreign &&
+                FIGURE("foreign") == expected->foreign && FIGURE("audit_age_ms") >= 0 &&
+                (FIGURE("xmin_age") > past) == (expected->ours > 0) &&
+                (FIGURE("foreign_xmin_age") > past) == (expected->foreign > 0) &&
+                (FIGURE("foreign_oldest_age_ms") > 0) == (expected->foreign > 0);
+#undef FIGURE
+    }
+    answer_free(&answer);
+    return right;
+}
+
+/* One of ours that nobody can answer for, and a foreign one: how they hold back vacuum is told, and neither is touched. */
+static void the_audit_tells_what_holds_back_vacuum(void **state)
+{
+    struct audit both = {1, 1, false}, held = {1, 1, true}, none = {0, 0, false};
+    const char *ours = gid_of("00000000000000cc", "1.1/1/held");
+    const char *const list[] = {"participant", "list", "--api", sandbox.nodes[0].api, NULL};
+    PGconn *db = db_connect(&sandbox, 0);
+    char *out;
+
+    (void)state;
+    wait_for("nothing is prepared", is_audited, &none, DEADLINE_MS);
+    prepare_by_hand("it is foreign", 3);
+    prepare_by_hand(ours, 4);
+    wait_for("both are seen", is_audited, &both, DEADLINE_MS);
+    for (int i = 0; i < 30; i++)
+        db_exec(db, "UPDATE accounts SET balance = balance WHERE id = 11");
+    wait_for("vacuum is held back", is_audited, &held, DEADLINE_MS);
+    assert_int_equal(run_assent(list, &out), 0);
+    assert_non_null(strstr(out, "XMIN AGE"));
+    assert_non_null(strstr(out, "AUDITED"));
+    free(out);
+    assert_int_equal(db_prepared_count(&sandbox, 0), 2);
+    finish_by_hand("ROLLBACK", "it is foreign");
+    resolved(ours, "abort", ",\"other_incarnation\":true", "aborted");
+    wait_for("nothing is held back any more", is_audited, &none, DEADLINE_MS);
+    PQfinish(db);
+}
+
 static void a_foreign_one_is_shown_and_not_touched(void **state)
 {
     const char *other = "assent/another/00000000000000aa/1.1/1/x";
@@ -352,6 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_orphan_of_another_incarnation_is_resolved_both_ways),
         cmocka_unit_test(a_foreign_one_is_shown_and_not_touched),
+        cmocka_unit_test(the_audit_tells_what_holds_back_vacuum),
         cmocka_unit_test(an_unknown_branch_is_resolved_both_ways),
         cmocka_unit_test(what_the_log_answers_for_is_refused),
         cmocka_unit_test(who_and_why_are_in_the_log_of_every_node),

@@ -57,10 +57,10 @@ static struct as_wire_msg example(enum as_wire_type type)
     msg.type = type;
     switch (type) {
     case AS_WIRE_HELLO:
-        msg.hello = (struct as_wire_hello){1, 2, text_of("demo"), text_of("agent a on host")};
+        msg.hello = (struct as_wire_hello){1, 2, text_of("demo"), text_of("agent a on host"), 2};
         break;
     case AS_WIRE_WELCOME:
-        msg.welcome = (struct as_wire_welcome){1, 0x5f3a9c01d2e4b687, text_of("demo")};
+        msg.welcome = (struct as_wire_welcome){1, 0x5f3a9c01d2e4b687, text_of("demo"), 0x203};
         break;
     case AS_WIRE_REFUSE:
         msg.refuse = text_of("another cluster");
@@ -87,7 +87,8 @@ static struct as_wire_msg example(enum as_wire_type type)
         msg.rotate.counter = 99;
         break;
     case AS_WIRE_STATUS:
-        msg.status = (struct as_wire_status){0x102, 1, 2, 3, 4, 5, 6, -7, text_of("assent/demo/x")};
+        msg.status = (struct as_wire_status){
+            0x102, 1, 2, 3, 4, 5, 6, -7, text_of("assent/demo/x"), true, 8, 9, 10, -11};
         break;
     case AS_WIRE_EXECUTE:
         msg.execute =
@@ -126,7 +127,7 @@ static struct as_wire_msg example(enum as_wire_type type)
         msg.ping = 0xfedcba9876543210;
         break;
     case AS_WIRE_PEER:
-        msg.peer = (struct as_wire_welcome){3, 0x5f3a9c01d2e4b687, text_of("demo")};
+        msg.peer = (struct as_wire_welcome){3, 0x5f3a9c01d2e4b687, text_of("demo"), 0};
         break;
     case AS_WIRE_RAFT:
         msg.raft = text_of("a message of Raft");
@@ -622,7 +623,7 @@ static as_err take_payload(enum as_wire_type type, struct as_bytes payload)
     as_buf_init(&buf, 10000);
     memset(as_buf_extend(&buf, AS_FRAME_HEADER_LEN), 0, AS_FRAME_HEADER_LEN);
     buf.data[4] = (uint8_t)type;
-    buf.data[5] = AS_WIRE_VERSION;
+    buf.data[AS_FRAME_VERSION_AT] = 1;
     as_put_bytes(&buf, payload.data, payload.len);
     seal(&buf);
     err = take_copy(buf.data, buf.len);
@@ -658,6 +659,43 @@ static void the_header_has_one_form(void **state)
         buf.data[at] = before;
     }
     as_buf_close(&buf);
+}
+
+/* What programs of version 1 send and expect: their bytes are kept beside those of today. */
+static void older_layouts_are_spoken(void **state)
+{
+    static const enum as_wire_type changed[] = {AS_WIRE_HELLO, AS_WIRE_WELCOME, AS_WIRE_STATUS};
+    struct as_buf buf, again;
+
+    (void)state;
+    as_buf_init(&buf, 1000);
+    as_buf_init(&again, 1000);
+    for (size_t i = 0; i < AS_COUNT_OF(changed); i++) {
+        struct as_wire_msg msg = example(changed[i]), out;
+        char name[40];
+        size_t used;
+
+        as_buf_clear(&buf);
+        as_buf_clear(&again);
+        msg.version = 1;
+        as_wire_put(&buf, &msg);
+        (void)snprintf(name, sizeof(name), "%s.1", as_wire_type_text(changed[i]));
+        compare_with_file(name, as_buf_bytes(&buf));
+        assert_int_equal(as_wire_take(as_buf_bytes(&buf), &out, &used), AS_OK);
+        assert_int_equal(out.version, 1);
+        as_wire_put(&again, &out);
+        assert_same_text(as_buf_bytes(&again), as_buf_bytes(&buf));
+        if (changed[i] == AS_WIRE_STATUS)
+            assert_true(!out.status.audited && out.status.xmin_age == 0);
+        else
+            assert_int_equal(changed[i] == AS_WIRE_HELLO ? out.hello.speaks : out.welcome.speaks,
+                             0);
+        buf.data[AS_FRAME_VERSION_AT] = AS_WIRE_VERSION + 1; /* a layout to come */
+        seal(&buf);
+        assert_int_equal(take_copy(buf.data, buf.len), AS_ERR_VERSION);
+    }
+    as_buf_close(&buf);
+    as_buf_close(&again);
 }
 
 static void texts_have_their_limits(void **state)
@@ -799,6 +837,7 @@ int main(void)
         cmocka_unit_test(a_vote_field_by_field),
         cmocka_unit_test(a_participant_field_by_field),
         cmocka_unit_test(every_message_comes_back_and_keeps_its_bytes),
+        cmocka_unit_test(older_layouts_are_spoken),
         cmocka_unit_test(types_have_names),
         cmocka_unit_test(a_stream_may_be_cut_anywhere),
         cmocka_unit_test(every_flipped_bit_is_refused),

@@ -277,10 +277,16 @@ void node_participants(struct node *node, const char *name,
                                                  .in_doubt = 2,
                                                  .orphaned = 1,
                                                  .foreign = 3,
-                                                 .oldest_age_ms = 2500};
+                                                 .oldest_age_ms = 2500,
+                                                 .audited = true,
+                                                 .slots_ours = 6,
+                                                 .xmin_age = 41,
+                                                 .foreign_xmin_age = 42,
+                                                 .foreign_oldest_age_ms = 43500};
+    static const struct as_wire_status older = {.slots_used = 7};
     static const struct node_agent_view agents[] = {
-        {"agent-1", "127.0.0.1:5", true, "fsync is off", &facts, &status, "assent/x", ""},
-        {"agent-2", "127.0.0.1:6", false, "", NULL, NULL, "", ""},
+        {"agent-1", "127.0.0.1:5", true, "fsync is off", &facts, &status, 1500, "assent/x", ""},
+        {"agent-2", "127.0.0.1:6", false, "", NULL, &older, -1, "", ""},
     };
     struct node_participant_view view = {
         {"bank_a", {{0xab, 1}}, 18446744073709551615u, 7000000000000000001u, 3, 2, 4, 9},

@@ -629,7 +629,14 @@ static void test_views(void **state)
     assert_string_equal(cJSON_GetObjectItem(agent, "postgresql")->valuestring, "15.18");
     assert_string_equal(cJSON_GetObjectItem(agent, "detail")->valuestring, "fsync is off");
     assert_int_equal(cJSON_GetObjectItem(agent, "in_doubt")->valueint, 2);
+    assert_int_equal(cJSON_GetObjectItem(agent, "audit_age_ms")->valueint, 1500);
+    assert_int_equal(cJSON_GetObjectItem(agent, "xmin_age")->valueint, 41);
+    assert_int_equal(cJSON_GetObjectItem(agent, "prepared_used_foreign")->valueint, 1);
     assert_string_equal(cJSON_GetObjectItem(agent->next, "state")->valuestring, "down");
+    /* an agent of an older version, and one that has not looked yet */
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(agent->next, "xmin_age")));
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(agent->next, "prepared_used_foreign")));
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(agent->next, "audit_age_ms")));
     cJSON_Delete(json);
     free(reply.body);
     fake.node.unserved = true; /* work for it would be refused: unknown_participant */
@@ -816,6 +823,9 @@ static void test_metrics(void **state)
     assert_true(sample_is(&reply, "assent_participant_in_doubt{participant=\"bank_a\"} 2\n"));
     assert_true(sample_is(
         &reply, "assent_participant_oldest_prepared_seconds{participant=\"bank_a\"} 2.5\n"));
+    assert_true(sample_is(&reply, "assent_participant_xmin_age{participant=\"bank_a\"} 41\n"));
+    assert_true(
+        sample_is(&reply, "assent_participant_audit_age_seconds{participant=\"bank_a\"} 1.5\n"));
     assert_true(sample_is(&reply, "assent_http_request_duration_seconds_count{method=\"POST\","
                                   "route=\"/v1/transactions\"} 4\n"));
     assert_true(sample_is(&reply, "assent_build_info{version=\"0.1\"} 1\n"));

@@ -31,6 +31,8 @@ struct frame {
     uint64_t xid;
     uint64_t term;
     uint64_t ticket;
+    uint8_t version;
+    char refusal[100];
 };
 
 /* The world of one node. */
@@ -214,6 +216,10 @@ static void env_send(struct as_env *env, uint64_t connection, struct as_bytes by
         assert_true(world.frame_count <= FRAMES_MAX);
         assert_int_equal(as_wire_take(bytes, &msg, &used), AS_OK);
         *frame = (struct frame){.connection = connection, .type = msg.type};
+        frame->version = msg.version;
+        if (msg.type == AS_WIRE_REFUSE)
+            (void)snprintf(frame->refusal, sizeof(frame->refusal), "%.*s", (int)msg.refuse.len,
+                           (const char *)msg.refuse.data);
         if (msg.type == AS_WIRE_EXECUTE)
             frame->branch = msg.execute.branch;
         else if (msg.type == AS_WIRE_COMMIT || msg.type == AS_WIRE_ABORT) {
@@ -435,6 +441,15 @@ static int count_frames(enum as_wire_type type)
     return count;
 }
 
+static const struct frame *last_frame(enum as_wire_type type)
+{
+    for (int i = world.frame_count; i-- > 0;)
+        if (world.frames[i].type == type)
+            return &world.frames[i];
+    fail_msg("no %s was sent", as_wire_type_text(type));
+    return NULL;
+}
+
 static void submit(struct node *node, const char *id)
 {
     static const uint8_t work[] = {0};
@@ -621,6 +636,35 @@ static void an_agent_of_another_cluster_is_refused(void **state)
     hello.hello.incarnation = 78; /* of a cluster of that name that was wiped and rebuilt */
     agent_says(node, AGENT_B, &hello);
     assert_int_equal(count_frames(AS_WIRE_REFUSE), 2);
+    node_free(node);
+}
+
+/* An agent of version 1 is welcomed in that; one of a version to come is told so, in words that it knows. */
+static void versions_are_negotiated(void **state)
+{
+    struct as_wire_msg hello = {.type = AS_WIRE_HELLO, .version = 1};
+    struct node *node = start();
+
+    (void)state;
+    hello.hello.cluster = text("demo");
+    node_on_accepted(node, AGENT_A, "test");
+    agent_says(node, AGENT_A, &hello);
+    assert_int_equal(count_frames(AS_WIRE_WELCOME), 1);
+    assert_int_equal(last_frame(AS_WIRE_WELCOME)->version, 1);
+    hello.version = 0;
+    node_on_accepted(node, AGENT_B, "test");
+    agent_says(node, AGENT_B, &hello);
+    assert_int_equal(last_frame(AS_WIRE_WELCOME)->version, AS_WIRE_VERSION);
+
+    as_buf_clear(&world.scratch);
+    as_wire_put(&world.scratch, &hello);
+    world.scratch.data[AS_FRAME_VERSION_AT] = 9;
+    node_on_accepted(node, AGENT_B + 1, "test");
+    node_on_bytes(node, AGENT_B + 1, as_buf_bytes(&world.scratch));
+    assert_int_equal(count_frames(AS_WIRE_REFUSE), 1);
+    assert_string_equal(last_frame(AS_WIRE_REFUSE)->refusal,
+                        "written by an unsupported format version (9; this program speaks 1 to 2)");
+    assert_int_equal(world.closed[world.closed_count - 1], AGENT_B + 1);
     node_free(node);
 }
 
@@ -982,6 +1026,7 @@ int main(void)
         TEST(the_next_start_aborts_what_was_not_decided),
         TEST(bad_bytes_end_the_session_only),
         TEST(an_agent_of_another_cluster_is_refused),
+        TEST(versions_are_negotiated),
         TEST(frames_split_anywhere),
         TEST(a_silent_session_is_pinged_then_closed),
         TEST(draining_takes_no_new_work),

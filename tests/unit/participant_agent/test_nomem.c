@@ -107,7 +107,7 @@ static void say(struct stage *stage, enum as_wire_type type, uint64_t seq)
     struct as_wire_msg msg = {.type = type};
 
     if (type == AS_WIRE_WELCOME)
-        msg.welcome = (struct as_wire_welcome){1, 5, fake_text("demo")};
+        msg.welcome = (struct as_wire_welcome){1, 5, fake_text("demo"), 2};
     else if (type == AS_WIRE_LEADER)
         msg.term = 7;
     else if (type == AS_WIRE_EXECUTE)

@@ -84,6 +84,12 @@ static void put_status(struct golden *golden, const struct as_wire_status *statu
                "oldest=%lld",
                status->slot, status->slots_used, status->prepared, status->in_doubt,
                status->orphaned, status->foreign, status->queued, (long long)status->oldest_age_ms);
+    if (!status->audited)
+        golden_put(golden, " version=1");
+    if (status->xmin_age || status->foreign_xmin_age)
+        golden_put(golden, " xmin=%u ours=%u foreign_xmin=%u foreign_oldest=%lld", status->xmin_age,
+                   status->slots_ours, status->foreign_xmin_age,
+                   (long long)status->foreign_oldest_age_ms);
 }
 
 static void put_vote(struct golden *golden, const struct as_wire_vote *vote)
@@ -121,6 +127,8 @@ static void on_sent(void *test, uint64_t connection, const struct as_wire_msg *m
     switch (msg->type) {
     case AS_WIRE_HELLO:
         golden_put(golden, " incarnation=%llx", (unsigned long long)msg->hello.incarnation);
+        if (msg->version == 1)
+            golden_put(golden, " version=1");
         break;
     case AS_WIRE_PARTICIPANT:
         golden_put(golden, " slot=%u %.*s %s identity=%c \"%.*s\"", msg->participant.slot,
@@ -301,13 +309,14 @@ static void message(struct script *script, const char *word)
     case AS_WIRE_WELCOME:
         msg.welcome = (struct as_wire_welcome){golden_number(golden, "node", 1),
                                                golden_number(golden, "incarnation", INCARNATION),
-                                               fake_text(cluster ? cluster : "demo")};
+                                               fake_text(cluster ? cluster : "demo"), 2};
+        msg.version = (uint8_t)golden_number(golden, "version", 0);
         break;
     case AS_WIRE_LEADER:
         msg.term = strtoull(golden->words[2], NULL, 10);
         break;
     case AS_WIRE_REFUSE:
-        msg.refuse = fake_text("not here");
+        msg.refuse = fake_text(golden->count > 2 ? as_err_text(AS_ERR_VERSION) : "not here");
         break;
     case AS_WIRE_ROTATE:
         msg.rotate.slot = (uint16_t)atoi(golden->words[2]);
@@ -490,6 +499,12 @@ static void test_scan(void **state)
     run("scan");
 }
 
+static void test_version(void **state)
+{
+    (void)state;
+    run("version");
+}
+
 static void test_ask(void **state)
 {
     (void)state;
@@ -502,7 +517,7 @@ int main(void)
         cmocka_unit_test(test_session),   cmocka_unit_test(test_nodes),
         cmocka_unit_test(test_moved),     cmocka_unit_test(test_branch),
         cmocka_unit_test(test_admission), cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_ask),
+        cmocka_unit_test(test_ask),       cmocka_unit_test(test_version),
     };
 
     fake_work(false);

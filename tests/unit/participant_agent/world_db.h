@@ -117,7 +117,7 @@ static inline void w_done_scan(struct world *world, uint32_t index, struct as_pg
         done->row_count++;
     }
     done->rows = rows;
-    done->slots_used = done->row_count;
+    done->slots_used = done->slots_ours = done->row_count;
 }
 
 /* On a connection of the old primary, after the failover: it succeeds in a history that nobody

@@ -96,6 +96,10 @@ static inline struct as_pg_done done_of(const struct golden *golden, const char 
         .identity = identity_of(golden_word(golden, "identity")),
         .foreign = (uint32_t)golden_number(golden, "foreign", 0),
         .slots_used = (uint32_t)golden_number(golden, "used", 0),
+        .slots_ours = (uint32_t)golden_number(golden, "ours", 0),
+        .xmin_age = (uint32_t)golden_number(golden, "xmin", 0),
+        .foreign_xmin_age = (uint32_t)golden_number(golden, "foreign_xmin", 0),
+        .foreign_oldest_age_ms = (int64_t)golden_number(golden, "foreign_oldest", 0),
     };
 
     if (code)

@@ -172,6 +172,10 @@ static void test_scan(void **state)
     assert_string_equal(answer->gids[0], gid_last);
     assert_int_equal(answer->done.foreign, 2);
     assert_int_equal(answer->done.slots_used, 4);
+    assert_int_equal(answer->done.slots_ours, 2); /* the one of the other database too */
+    assert_true(answer->done.xmin_age > answer->done.foreign_xmin_age);
+    assert_true(answer->done.foreign_xmin_age > 0);
+    assert_in_range(answer->done.foreign_oldest_age_ms, 0, 60000);
     /* LIST: the foreign ones too, with whole transaction ids and owners */
     answer = finish(AS_PG_LIST, "", 0, 0);
     assert_status(answer, AS_PG_OK);
