@@ -33,6 +33,7 @@ int cmd_participant_list(int argc, char **argv);
 int cmd_participant_show(int argc, char **argv);
 int cmd_participant_prepared(int argc, char **argv);
 int cmd_participant_resolve(int argc, char **argv);
+int cmd_participant_settle(int argc, char **argv);
 int cmd_cluster_status(int argc, char **argv);
 int cmd_cluster_add(int argc, char **argv);
 int cmd_cluster_remove(int argc, char **argv);
@@ -42,6 +43,7 @@ int cmd_top(int argc, char **argv);
 int cmd_certs(int argc, char **argv);
 int cmd_token_new(int argc, char **argv);
 int cmd_token_list(int argc, char **argv);
+int cmd_backup(int argc, char **argv);
 int cmd_log_verify(int argc, char **argv);
 int cmd_log_dump(int argc, char **argv);
 

@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "assent/alloc.h"
+#include "cli/backup.h"
 #include "cli/options.h"
 #include "cli/rest.h"
 #include "common/uv/disk.h"
@@ -337,16 +339,31 @@ static int log_read(const char *dir, struct dump *dump, struct log_report *ret_r
     return err || dump->unreadable ? CLI_NEGATIVE : CLI_OK;
 }
 
+static bool is_file(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 static int log_command(const struct command *command, int argc, char **argv, struct dump *dump)
 {
     struct log_report report = {0};
     const char *dir;
     int exit_code;
 
-    if (options_parse(command, argc, argv, &dir, NULL, &exit_code))
-        exit_code = log_read(dir, dump, &report);
-    else
+    if (!options_parse(command, argc, argv, &dir, NULL, &exit_code)) {
         dump->print = true; /* nothing more is said */
+    } else if (!dump->print && is_file(dir)) {
+        struct node_backup_report backup;
+
+        exit_code = backup_verify(dir, &backup) ? CLI_OK : CLI_NEGATIVE;
+        if (exit_code == CLI_OK)
+            backup_print(dir, &backup, dump->as_json);
+        dump->print = true;
+    } else {
+        exit_code = log_read(dir, dump, &report);
+    }
     if (!dump->print && exit_code == CLI_OK)
         print_report(&report, dump, dump->as_json);
     free(dump);
@@ -359,9 +376,11 @@ int cmd_log_verify(int argc, char **argv)
     const struct option table[] = {{OPTION_FLAG, "json", NULL, "print JSON", &dump->as_json, 0, 0}};
     const struct command command = {
         .name = "log verify",
-        .usage = "DIR",
-        .about = "Reads a node's decision log (its data_dir) from end to end, checks every\n"
-                 "checksum and record, and says what it found. Changes nothing.",
+        .usage = "DIR|BACKUP",
+        .about =
+            "Reads a node's decision log (its data_dir) from end to end, or a backup (`assent\n"
+            "backup`), checks every checksum and record, and says what it found. Changes\n"
+            "nothing.",
         .exits = exits,
         .options = table,
         .option_count = AS_COUNT_OF(table),

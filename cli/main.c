@@ -37,6 +37,8 @@ static const struct entry entries[] = {
     {"participant", "show", cmd_participant_show, "one participant"},
     {"participant", "prepared", cmd_participant_prepared, "what is prepared in its database"},
     {"participant", "resolve", cmd_participant_resolve, "finish a branch nobody can answer for"},
+    {"participant", "settle", cmd_participant_settle,
+     "finish what a restored log has the commit of"},
     {"cluster", "status", cmd_cluster_status, "the nodes, who leads, how far the others are"},
     {"cluster", "add", cmd_cluster_add, "take in a node that was started with --join"},
     {"cluster", "remove", cmd_cluster_remove, "remove a node for good"},
@@ -46,7 +48,8 @@ static const struct entry entries[] = {
     {"certs", NULL, cmd_certs, "make keys and certificates for nodes, agents and clients"},
     {"token", "new", cmd_token_new, "make a token by which a client of the API says who it is"},
     {"token", "list", cmd_token_list, "who may do what, as a file of tokens says it"},
-    {"log", "verify", cmd_log_verify, "check a decision log's files"},
+    {"backup", NULL, cmd_backup, "copy what a node's decision log holds, consistent and checked"},
+    {"log", "verify", cmd_log_verify, "check a decision log's files, or a backup"},
     {"log", "dump", cmd_log_dump, "print a decision log's records"},
 };
 

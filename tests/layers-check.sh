@@ -45,7 +45,7 @@ check participant/postgres "common common/uv"
 check participant/host "common common/uv participant/agent participant/postgres"
 check coordinator/shell "common common/uv coordinator/node coordinator/log coordinator/txn coordinator/raft coordinator/api participant/host participant/agent"
 check participant/shell "common common/uv participant/host participant/agent"
-check cli "common common/uv coordinator/txn coordinator/log coordinator/raft"
+check cli "common common/uv coordinator/node coordinator/txn coordinator/log coordinator/raft"
 pure common coordinator/raft coordinator/txn coordinator/log coordinator/node participant/branch participant/agent
 
 [ "$bad" = 0 ] && echo "layers: every room includes only from its left"

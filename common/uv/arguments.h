@@ -1,5 +1,5 @@
 /*
- * The arguments of both daemons: --config FILE, switches, --help and --version.
+ * The arguments of both daemons: --config FILE, switches, other files, --help and --version.
  */
 #ifndef ASSENT_UV_ARGUMENTS_H
 #define ASSENT_UV_ARGUMENTS_H
@@ -8,7 +8,8 @@
 
 struct arguments_switch {
     const char *name;
-    bool *given;
+    bool *given;       /* or: */
+    const char **file; /* it names a file; stays as it is without it */
 };
 
 struct arguments {

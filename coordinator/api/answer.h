@@ -43,6 +43,7 @@ void answer_cluster(struct as_buf *buf, struct node *node, const char *version);
     X(CLUSTER_ADD, "POST", "/v1/cluster/nodes")                                  \
     X(CLUSTER_REMOVE, "DELETE", "/v1/cluster/nodes/{id}")                        \
     X(CLUSTER_TRANSFER, "POST", "/v1/cluster/transfer")                          \
+    X(CLUSTER_SNAPSHOT, "POST", "/v1/cluster/snapshot")                          \
     X(HEALTH, "GET", "/healthz")                                                 \
     X(READY, "GET", "/readyz")                                                   \
     X(METRICS, "GET", "/metrics")                                                \

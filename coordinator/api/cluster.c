@@ -101,6 +101,17 @@ void run_cluster_transfer(struct request *request)
     answer_change(request, node_transfer(api->node, to));
 }
 
+/* The asked node's own, for a backup of it: never passed on. */
+void run_cluster_snapshot(struct request *request)
+{
+    struct query query;
+
+    if (!query_read(&query, request, NULL, 0))
+        return;
+    node_snapshot(request->api->node);
+    answer_change(request, RAFT_REFUSED_NONE);
+}
+
 void run_ready(struct request *request)
 {
     struct as_buf *buf = &request->answer.body;

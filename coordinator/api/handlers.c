@@ -423,6 +423,9 @@ void handler_run(struct request *request)
     case ROUTE_CLUSTER_TRANSFER:
         run_cluster_transfer(request);
         break;
+    case ROUTE_CLUSTER_SNAPSHOT:
+        run_cluster_snapshot(request);
+        break;
     case ROUTE_HEALTH:
         JSON_PUT(buf, "{\"status\":\"ok\"}");
         request_answer(request, 200, TYPE_JSON);

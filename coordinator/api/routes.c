@@ -144,6 +144,7 @@ static void route_find(struct request *request, const char *url, bool post)
         {"/v1/cluster", ROUTE_CLUSTER},
         {"/v1/cluster/nodes", ROUTE_CLUSTER_ADD},
         {"/v1/cluster/transfer", ROUTE_CLUSTER_TRANSFER},
+        {"/v1/cluster/snapshot", ROUTE_CLUSTER_SNAPSHOT},
         {"/healthz", ROUTE_HEALTH},
         {"/readyz", ROUTE_READY},
         {"/metrics", ROUTE_METRICS},
@@ -185,6 +186,7 @@ static unsigned methods_of(enum route route)
     case ROUTE_RESOLVE:
     case ROUTE_CLUSTER_ADD:
     case ROUTE_CLUSTER_TRANSFER:
+    case ROUTE_CLUSTER_SNAPSHOT:
         return TAKES(POST);
     case ROUTE_CLUSTER_REMOVE:
         return TAKES(DELETE);

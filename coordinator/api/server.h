@@ -201,6 +201,7 @@ void run_cluster(struct request *request);
 void run_cluster_add(struct request *request);
 void run_cluster_remove(struct request *request);
 void run_cluster_transfer(struct request *request);
+void run_cluster_snapshot(struct request *request);
 void run_ready(struct request *request);
 
 /* Refuses with the request's id, if it is known by now. */

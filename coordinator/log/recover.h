@@ -160,4 +160,8 @@ as_err log_scan_records(struct log_recovery *in, size_t i, struct log_scan *ret_
 as_err log_scan_claims(struct log_recovery *in, size_t i, uint64_t offset, bool *ret_claimed,
                        uint64_t *ret_end) AS_MUSTCHECK;
 
+/* The first segment of a new log; `term` is the one it begins in, with no vote given: 0 of a new cluster. */
+as_err log_make_first(const struct log_config *config, const struct as_disk *disk,
+                      uint64_t term) AS_MUSTCHECK;
+
 #endif

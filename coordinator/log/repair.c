@@ -182,23 +182,38 @@ as_err log_repair(struct log_recovery *in)
     return err;
 }
 
-as_err log_bootstrap(const struct log_config *config, const struct as_disk *disk)
+/* Under its name only once its header stands: a crash before leaves no segment. */
+as_err log_make_first(const struct log_config *config, const struct as_disk *disk, uint64_t term)
 {
-    struct log_report report = {0};
-    struct log_recovery in = {.config = config, .disk = disk, .report = &report};
     struct log_segment segment = {
         .identity = {.incarnation = config->incarnation, .node = config->node},
         .size = log_segment_bytes(config),
         .first = 1,
+        .fold = {.vote_term = term},
     };
     uint8_t header[LOG_HEADER_BYTES];
     char name[AS_FILE_NAME_MAX + 1], made[AS_FILE_NAME_MAX + 1];
     as_err err;
 
-    if (!config->incarnation || !segment.size ||
+    memcpy(segment.identity.cluster, config->cluster, sizeof segment.identity.cluster);
+    log_name_spare(made, 0, true);
+    log_name_segment(name, segment.start);
+    log_segment_put(header, &segment);
+    err = disk->create(disk->ctx, made, segment.size);
+    if (!err)
+        err = disk->write(disk->ctx, made, 0, (struct as_bytes){header, sizeof header});
+    return err ? err : disk->rename(disk->ctx, made, name);
+}
+
+as_err log_bootstrap(const struct log_config *config, const struct as_disk *disk)
+{
+    struct log_report report = {0};
+    struct log_recovery in = {.config = config, .disk = disk, .report = &report};
+    as_err err;
+
+    if (!config->incarnation || !log_segment_bytes(config) ||
         !as_cluster_valid(config->cluster, strnlen(config->cluster, sizeof config->cluster)))
         return AS_ERR_INVALID;
-    memcpy(segment.identity.cluster, config->cluster, sizeof segment.identity.cluster);
     for (size_t kind = 0; kind < AS_COUNT_OF(in.files); kind++)
         as_buf_init(&in.files[kind], SIZE_MAX / 2);
     err = log_list(&in);
@@ -208,16 +223,6 @@ as_err log_bootstrap(const struct log_config *config, const struct as_disk *disk
         err = remove_all(&in, LOG_NAME_LEFTOVER, log_file_count(&in, LOG_NAME_LEFTOVER));
     if (!err)
         err = remove_all(&in, LOG_NAME_SPARE, log_file_count(&in, LOG_NAME_SPARE));
-    /* Under its name only once its header stands: a crash before leaves an empty directory. */
-    log_name_spare(made, 0, true);
-    log_name_segment(name, segment.start);
-    log_segment_put(header, &segment);
-    if (!err)
-        err = disk->create(disk->ctx, made, segment.size);
-    if (!err)
-        err = disk->write(disk->ctx, made, 0, (struct as_bytes){header, sizeof header});
-    if (!err)
-        err = disk->rename(disk->ctx, made, name);
     log_recovery_close(&in);
-    return err;
+    return err ? err : log_make_first(config, disk, 0);
 }

@@ -124,6 +124,7 @@ struct node {
     uint32_t refused_count, refused_cap;
 
     bool snapshot_running;
+    bool snapshot_wished; /* one is to be begun now, however little was logged */
     uint64_t snapshot_index, snapshot_term;
     as_time snapshot_at; /* not before: the last one was given up */
     bool snapshot_begun; /* its first chunk, which is the node's own, has been given */

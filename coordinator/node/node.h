@@ -134,6 +134,9 @@ void node_participants(struct node *node, const char *name,
                        void (*each)(void *ctx, const struct node_participant_view *view),
                        void *ctx);
 
+/* Takes a snapshot of what is applied now, as soon as it can; node_info tells its index when it is done. */
+void node_snapshot(struct node *node);
+
 struct node_info {
     const char *cluster;
     uint64_t incarnation, node_id, term, last_index, applied_index, persisted_index, snapshot_index;

@@ -78,12 +78,22 @@ static bool is_due(const struct node *node)
     uint64_t bytes = log_bytes_since_snapshot(node->log), due;
     struct raft_status raft;
 
-    if (bytes < node->config.snapshot_bytes ||
-        txn_applied_index(node->txn) <= log_snapshot_index(node->log))
+    if (txn_applied_index(node->txn) <= log_snapshot_index(node->log))
+        return false;
+    if (node->snapshot_wished)
+        return true;
+    if (bytes < node->config.snapshot_bytes)
         return false;
     due = due_bytes(node);
     raft_look(node->raft, &raft);
     return bytes >= (raft.sending == 0 ? due : due + node->config.snapshot_bytes);
+}
+
+/* For a backup. One that is being written began before, so another one follows it. */
+void node_snapshot(struct node *node)
+{
+    node->snapshot_wished = true;
+    node_turn_end(node);
 }
 
 void node_snapshot_if_due(struct node *node)
@@ -102,6 +112,7 @@ void node_snapshot_if_due(struct node *node)
         return;
     }
     node->snapshot_running = true;
+    node->snapshot_wished = false;
     node->snapshot_begun = false;
     node->snapshot_index = event.snapshot.index;
     node->snapshot_term = event.snapshot.term;

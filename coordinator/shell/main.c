@@ -18,6 +18,11 @@ static const char help[] =
     "  assentd --config FILE               run\n"
     "  assentd --config FILE --bootstrap   make a new cluster's data directory, then run\n"
     "  assentd --config FILE --join        the same for a node that a running cluster takes in\n"
+    "  assentd --config FILE --restore BACKUP\n"
+    "                                      the same for each node of a new cluster that goes on "
+    "where a\n"
+    "                                      backup ends (assent backup; docs/operations.md, "
+    "\"Restore\")\n"
     "    --no-run                          only make it: a service manager starts the node\n"
     "  assentd --config FILE --check-config\n"
     "  assentd --help | --version\n"
@@ -53,7 +58,7 @@ static const char help[] =
     "Exit codes: 0 stopped when asked, 1 could not start, 2 wrong arguments or configuration,\n"
     "70 the decision log failed: look at its disk before you start again.\n";
 
-static int run(const struct settings *settings, enum shell_start start)
+static int run(const struct settings *settings, const struct shell_origin *origin)
 {
     struct shell *shell = NULL;
     char error[2048];
@@ -61,7 +66,7 @@ static int run(const struct settings *settings, enum shell_start start)
 
     mallopt(M_ARENA_MAX, 1);  /* only the loop's thread allocates */
     signal(SIGXFSZ, SIG_IGN); /* a limit on file size is a full disk, not a death */
-    err = shell_open(&shell, settings, start, error);
+    err = shell_open(&shell, settings, origin, error);
     if (err)
         say(AS_TRACE_ALARM, "cannot_start", "why", error, NULL);
     else
@@ -83,23 +88,24 @@ static void prepare_log(const struct settings *settings)
     say_origin_set("node", node);
 }
 
-static int make(const struct settings *settings, enum shell_start start)
+static int make(const struct settings *settings, const struct shell_origin *origin)
 {
     char error[2048];
 
-    if (shell_make(settings, start, error) == AS_OK)
+    if (shell_make(settings, origin, error) == AS_OK)
         return EXIT_FINE;
     say(AS_TRACE_ALARM, "cannot_make", "why", error, NULL);
     return EXIT_FAILED;
 }
 
 /* NULL: these go together. */
-static const char *wrong_switches(bool bootstrap, bool join, bool no_run)
+static const char *wrong_switches(bool bootstrap, bool join, bool restore, bool no_run)
 {
-    if (bootstrap && join)
-        return "--bootstrap founds a cluster, --join enters one: not both";
-    if (no_run && !bootstrap && !join)
-        return "--no-run is for a first start: with --bootstrap or --join";
+    if (bootstrap + join + restore > 1)
+        return "--bootstrap founds a cluster, --join enters one, --restore makes one of a backup: "
+               "not both at once";
+    if (no_run && !bootstrap && !join && !restore)
+        return "--no-run is for a first start: with --bootstrap, --join or --restore";
     return NULL;
 }
 
@@ -120,15 +126,16 @@ static int check_files(const char *config, const struct settings *settings)
 int main(int argc, char **argv)
 {
     bool bootstrap = false, join = false, no_run = false, check_config = false;
-    const struct arguments_switch switches[] = {{"--bootstrap", &bootstrap},
-                                                {"--join", &join},
-                                                {"--no-run", &no_run},
-                                                {"--check-config", &check_config}};
+    struct shell_origin origin = {0};
+    const struct arguments_switch switches[] = {{.name = "--bootstrap", .given = &bootstrap},
+                                                {.name = "--join", .given = &join},
+                                                {.name = "--restore", .file = &origin.backup},
+                                                {.name = "--no-run", .given = &no_run},
+                                                {.name = "--check-config", .given = &check_config}};
     const struct arguments arguments = {"assentd", help, AS_VERSION, switches,
                                         AS_COUNT_OF(switches)};
     struct settings settings;
     const char *config, *wrong;
-    enum shell_start start;
     char error[512];
     int code;
 
@@ -140,12 +147,15 @@ int main(int argc, char **argv)
     case ARGUMENTS_RUN:
         break;
     }
-    wrong = wrong_switches(bootstrap, join, no_run);
+    wrong = wrong_switches(bootstrap, join, origin.backup != NULL, no_run);
     if (wrong) {
         fprintf(stderr, "assentd: %s\n", wrong);
         return EXIT_USAGE;
     }
-    start = bootstrap ? SHELL_BOOTSTRAP : join ? SHELL_JOIN : SHELL_START;
+    origin.start = bootstrap       ? SHELL_BOOTSTRAP
+                   : join          ? SHELL_JOIN
+                   : origin.backup ? SHELL_RESTORE
+                                   : SHELL_START;
     if (settings_read(config, &settings, error) != AS_OK) {
         fprintf(stderr, "assentd: %s\n", error);
         code = EXIT_USAGE;
@@ -153,7 +163,7 @@ int main(int argc, char **argv)
         code = check_files(config, &settings);
     } else {
         prepare_log(&settings);
-        code = no_run ? make(&settings, start) : run(&settings, start);
+        code = no_run ? make(&settings, &origin) : run(&settings, &origin);
     }
     settings_close(&settings);
     return code;

@@ -17,6 +17,7 @@
 #include "common/uv/say.h"
 #include "coordinator/shell/env.h"
 #include "coordinator/shell/files.h"
+#include "coordinator/shell/restore.h"
 
 #define ERROR_BYTES 2048
 #define DRAIN_LOOK_MS 20
@@ -47,10 +48,11 @@ static as_err check_start(const struct settings *settings, enum shell_start star
 {
     bool joins = settings->origin == SETTINGS_JOINS;
 
-    if (start == SHELL_BOOTSTRAP && joins)
+    if ((start == SHELL_BOOTSTRAP || start == SHELL_RESTORE) && joins)
         return fail(ret_error, AS_ERR_INVALID,
-                    "--bootstrap is for the nodes that [cluster] nodes names, and this one is not "
-                    "among them: name it there, or let it join a running cluster with --join",
+                    "--bootstrap and --restore are for the nodes that [cluster] nodes names, and "
+                    "this one is not among them: name it there, or let it join a running cluster "
+                    "with --join",
                     "");
     if (start == SHELL_JOIN && !joins)
         return fail(ret_error, AS_ERR_INVALID,
@@ -63,9 +65,10 @@ static as_err check_start(const struct settings *settings, enum shell_start star
 
 /* A directory without a log is never filled in silence: a wiped node would then vote anew
  * (protocol.md). */
-static as_err make_log(struct shell *shell, const struct log_config *config, char *ret_error)
+static as_err make_log(struct shell *shell, const struct node_config *config, const char *backup,
+                       char *ret_error)
 {
-    struct log_config made = *config;
+    struct log_config made = config->log;
     struct as_disk door = disk_door(shell->env.disk);
     char incarnation[24];
     as_err err;
@@ -75,6 +78,8 @@ static as_err make_log(struct shell *shell, const struct log_config *config, cha
             (ssize_t)sizeof(made.incarnation))
             return fail(ret_error, AS_ERR_IO, "the system gives no random numbers", "");
     }
+    if (backup)
+        return shell_restore(&made, &config->raft.members, backup, &door, ret_error);
     err = log_bootstrap(&made, &door);
     if (err == AS_ERR_EXISTS)
         return fail(ret_error, err, shell->settings.data_dir,
@@ -115,16 +120,16 @@ static as_err check_alone(const struct settings *settings, enum shell_start star
                 "and nothing is lost: remove the directory and start with --bootstrap");
 }
 
-static as_err open_node(struct shell *shell, enum shell_start start, struct log_report *ret_report,
-                        char *ret_error)
+static as_err open_node(struct shell *shell, const struct shell_origin *origin,
+                        struct log_report *ret_report, char *ret_error)
 {
     struct node_config config;
     struct as_disk door = disk_door(shell->env.disk);
     as_err err = AS_OK;
 
     settings_node(&shell->settings, &config);
-    if (start != SHELL_START)
-        err = make_log(shell, &config.log, ret_error);
+    if (origin->start != SHELL_START)
+        err = make_log(shell, &config, origin->backup, ret_error);
     if (err)
         return err;
     err = node_open(&shell->env.node, &config, &door, &shell->env, &shell_env_ops, ret_report);
@@ -133,7 +138,7 @@ static as_err open_node(struct shell *shell, enum shell_start start, struct log_
     if (err)
         return fail(ret_error, err, "the decision log does not open",
                     ret_report->detail[0] ? ret_report->detail : as_err_text(err));
-    return check_alone(&shell->settings, start, ret_report, ret_error);
+    return check_alone(&shell->settings, origin->start, ret_report, ret_error);
 }
 
 static as_err open_net(struct shell *shell, uint16_t *ret_agents_port, uint16_t *ret_api_port,
@@ -316,8 +321,8 @@ static as_err open_handles(struct shell *shell)
     return AS_OK;
 }
 
-as_err shell_open(struct shell **ret_shell, const struct settings *settings, enum shell_start start,
-                  char ret_error[2048])
+as_err shell_open(struct shell **ret_shell, const struct settings *settings,
+                  const struct shell_origin *origin, char ret_error[2048])
 {
     struct shell *shell = as_alloc_zero(1, sizeof(*shell));
     struct log_report report = {0};
@@ -331,13 +336,13 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings, enu
     shell->settings = *settings;
     shell->env.sync_in_place = settings->sync_in_place == 0;
     *ret_shell = shell;
-    err = check_start(settings, start, ret_error);
+    err = check_start(settings, origin->start, ret_error);
     if (!err)
         err = settings_tls(settings, &shell->tls, ret_error);
     if (!err)
-        err = open_disk(shell, start, ret_error);
+        err = open_disk(shell, origin->start, ret_error);
     if (!err)
-        err = open_node(shell, start, &report, ret_error);
+        err = open_node(shell, origin, &report, ret_error);
     if (!err)
         err = open_net(shell, &agents_port, &api_port, ret_error);
     if (!err)
@@ -358,7 +363,8 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings, enu
     return AS_OK;
 }
 
-as_err shell_make(const struct settings *settings, enum shell_start start, char ret_error[2048])
+as_err shell_make(const struct settings *settings, const struct shell_origin *origin,
+                  char ret_error[2048])
 {
     struct shell *shell = as_alloc_zero(1, sizeof(*shell));
     struct node_config config;
@@ -369,11 +375,11 @@ as_err shell_make(const struct settings *settings, enum shell_start start, char 
     shell->settings = *settings;
     settings_node(settings, &config);
     err = settings->origin == SETTINGS_LONE ? fail(ret_error, AS_ERR_INVALID, no_section, "")
-                                            : check_start(settings, start, ret_error);
+                                            : check_start(settings, origin->start, ret_error);
     if (!err)
-        err = open_disk(shell, start, ret_error);
+        err = open_disk(shell, origin->start, ret_error);
     if (!err)
-        err = make_log(shell, &config.log, ret_error);
+        err = make_log(shell, &config, origin->backup, ret_error);
     disk_close(shell->env.disk);
     as_free(shell);
     return err;

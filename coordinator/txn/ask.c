@@ -167,6 +167,28 @@ static enum as_refusal cannot_resolve(const struct txn *txn, const struct as_res
     return AS_REFUSAL_NO_ANSWER;
 }
 
+/*
+ * A branch of another incarnation of which this log has the decision all the same: the log was restored from a backup
+ * (decisions/0015). A gid of that kind proves nothing, but the transaction id in the COMMIT record does: no other prepared
+ * transaction of that gid has it.
+ */
+static bool restored_commit(const struct txn *txn, const struct txn_participant *participant,
+                            const struct as_gid *gid, uint64_t xid)
+{
+    const struct txn_outcome *outcome = txn_outcome_by_id(txn, gid->id);
+
+    if (!outcome || !outcome->committed || xid == 0 ||
+        !as_attempt_equal(outcome->attempt, gid->attempt))
+        return false;
+    for (uint32_t i = 0; i < outcome->branch_count; i++) {
+        const struct txn_outcome_branch *branch = &outcome->branches[i];
+
+        if (branch->number == gid->branch && branch->participant == participant->id)
+            return branch->xid == xid;
+    }
+    return false;
+}
+
 static struct txn_ask *ask_new(struct txn *txn, uint64_t client,
                                struct txn_participant *participant, uint64_t incarnation)
 {
@@ -301,6 +323,8 @@ static void judge(const struct txn *txn, const struct txn_ask *ask,
     }
     if (parts->incarnation != ask->incarnation) {
         view->state = AS_PREPARED_OTHER_INCARNATION;
+        if (restored_commit(txn, ask->participant, parts, row->xid))
+            view->verdict = AS_VERDICT_COMMIT;
         return;
     }
     view->verdict = txn_verdict(txn, parts->attempt, parts->branch, text(parts->id));
@@ -404,6 +428,13 @@ as_err txn_on_listed(struct txn *txn, const struct txn_event *event)
         return tell_list(txn, ask, listed);
     if (!listed_as(listed, ask->gid, &ask->xid))
         return refuse_for(txn, ask, AS_ASKED_GONE, (struct as_bytes){NULL, 0});
+    if (ask->resolve.gid.incarnation != ask->incarnation && !ask->resolve.commit &&
+        restored_commit(txn, ask->participant, &ask->resolve.gid, ask->xid)) {
+        if (txn_out_reserve(&txn->out, 1, 0))
+            return AS_ERR_NOMEM;
+        refuse(txn, ask, AS_REFUSAL_DECIDED_COMMIT);
+        return AS_OK;
+    }
     return log_it(txn, ask);
 }
 

@@ -319,6 +319,19 @@ void txn_snapshot_end(struct txn *txn)
     as_buf_close(&snap->saved);
 }
 
+as_err txn_snapshot_forget(uint8_t *chunk, size_t len, int64_t wall_ms)
+{
+    const size_t at = SNAPSHOT_ITEM_HEADER_LEN + SNAPSHOT_HEAD_EVICTED;
+    struct as_reader in = as_reader_of((struct as_bytes){chunk, len});
+
+    if (as_read_u8(&in) != SNAPSHOT_HEAD || as_read_u32(&in) < SNAPSHOT_HEAD_EVICTED + 8 ||
+        as_read_u32(&in) != SNAPSHOT_MAGIC || as_read_u8(&in) != SNAPSHOT_VERSION || len < at + 8)
+        return AS_ERR_CORRUPT;
+    for (size_t i = 0; i < 8; i++)
+        chunk[at + i] = (uint8_t)((uint64_t)wall_ms >> (8 * i));
+    return AS_OK;
+}
+
 /* --- Digest --- */
 
 uint64_t txn_digest(struct txn *txn)

@@ -14,6 +14,9 @@
     (4 + 1 + 24 + 16 + 8 + 2 + \
      AS_PARTICIPANTS_MAX * (1 + AS_PARTICIPANT_LEN_MAX + AS_IDENTITY_LEN + 20))
 
+/* Of the time in HEAD up to which ids may have been evicted: behind magic, version, index, term, time and horizon. */
+#define SNAPSHOT_HEAD_EVICTED (4 + 1 + 8 + 8 + 8 + 16)
+
 enum snapshot_item { SNAPSHOT_HEAD = 1, SNAPSHOT_CHUNK, SNAPSHOT_OUTCOME, SNAPSHOT_END };
 
 /* Flags of an OUTCOME. */

@@ -249,6 +249,11 @@ as_err txn_snapshot_next(struct txn *txn, struct as_buf *buf, size_t target,
 void txn_snapshot_end(struct txn *txn); /* also gives up one under way */
 /* Into a new core, chunk by chunk as written. CORRUPT: not such a snapshot. */
 as_err txn_restore(struct txn *txn, struct as_bytes chunk, bool last) AS_MUSTCHECK;
+/*
+ * Changes the first chunk of a snapshot of which a new cluster is to be made: it has forgotten what was decided later, so
+ * an id that bears a time (UUIDv7) of up to wall_ms is new to nobody (R9). CORRUPT: it is not the first chunk.
+ */
+as_err txn_snapshot_forget(uint8_t *chunk, size_t len, int64_t wall_ms) AS_MUSTCHECK;
 
 /* A hash of the replicated state: equal on every node at equal index. Walks everything: for tests.
  */

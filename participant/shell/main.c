@@ -82,7 +82,8 @@ int main(int argc, char **argv)
 {
     bool check = false;
     /* --check-config is what assentd calls it. */
-    const struct arguments_switch switches[] = {{"--check", &check}, {"--check-config", &check}};
+    const struct arguments_switch switches[] = {{.name = "--check", .given = &check},
+                                                {.name = "--check-config", .given = &check}};
     const struct arguments arguments = {"assent-agent", help, AS_VERSION, switches,
                                         AS_COUNT_OF(switches)};
     struct settings settings;

@@ -490,7 +490,8 @@ static int run(const struct settings *settings, enum shell_start start)
 
     say_level_set((enum as_trace_level)settings->log_level);
     mallopt(M_ARENA_MAX, 1);
-    if (shell_open(&driver.shell, settings, start, error) != AS_OK) {
+    if (shell_open(&driver.shell, settings, &(struct shell_origin){.start = start}, error) !=
+        AS_OK) {
         fprintf(stderr, "assent-bench-node: %s\n", error);
         return 1;
     }
@@ -509,7 +510,7 @@ static int run(const struct settings *settings, enum shell_start start)
 int main(int argc, char **argv)
 {
     bool bootstrap = false;
-    const struct arguments_switch switches[] = {{"--bootstrap", &bootstrap}};
+    const struct arguments_switch switches[] = {{.name = "--bootstrap", .given = &bootstrap}};
     const struct arguments arguments = {
         "assent-bench-node", "see `assent bench --log`; the head of tests/bench/bench_node.c\n",
         AS_VERSION, switches, AS_COUNT_OF(switches)};

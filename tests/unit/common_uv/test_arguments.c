@@ -8,7 +8,7 @@
 #include "common/uv/arguments.h"
 
 static bool check;
-static const struct arguments_switch switches[] = {{"--check", &check}};
+static const struct arguments_switch switches[] = {{.name = "--check", .given = &check}};
 static const struct arguments arguments = {"program", "the help\n", "1.2.3", switches, 1};
 
 #define READ(config, ...)                                                   \

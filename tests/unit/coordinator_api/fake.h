@@ -78,7 +78,7 @@ struct node {
     uint64_t id_of_node;
     enum raft_role role; /* unless it leads */
     enum raft_refusal member_refusal;
-    unsigned member_changes, transfers;
+    unsigned member_changes, transfers, snapshots;
     enum raft_member_change change; /* the last one */
     uint64_t member;
     char address[RAFT_ADDRESS_LEN_MAX + 1];
@@ -350,6 +350,11 @@ enum raft_refusal node_member_change(struct node *node, enum raft_member_change 
     node->member = id;
     (void)snprintf(node->address, sizeof(node->address), "%s", address ? address : "");
     return node->member_refusal;
+}
+
+void node_snapshot(struct node *node)
+{
+    node->snapshots++;
 }
 
 enum raft_refusal node_transfer(struct node *node, uint64_t to)

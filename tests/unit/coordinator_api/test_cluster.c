@@ -133,7 +133,11 @@ static void test_changes(void **state)
         assert_int_equal(leader.node.member, 0);
         assert_int_equal(leader.node.member_changes, 2 * (i + 1));
         assert_int_equal(leader.node.transfers, 2 * (i + 1));
+        /* the asked node's own */
+        cJSON_Delete(ask_json(asked[i], "POST", "/v1/cluster/snapshot", "{}", 202));
+        assert_int_equal(leader.node.snapshots + follower.node.snapshots, i + 1);
     }
+    assert_int_equal(follower.node.snapshots, 1);
     assert_int_equal(follower.node.member_changes + follower.node.transfers, 0);
     follower.other = NULL;
     fake_close(&follower);
