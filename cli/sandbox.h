@@ -37,6 +37,7 @@ struct sandbox_options {
     uint64_t accounts;           /* in each database, numbered from 1 */
     uint64_t balance;            /* of each account; 0: BANK_BALANCE_START */
     uint64_t prepared_max;       /* max_prepared_transactions of each server; 0: 200 */
+    const char *incarnation;     /* 16 hex digits; NULL: drawn */
     struct option_list settings; /* of every node: "section.key=value" */
     const char *node_program;    /* NULL: assentd */
     struct option_list node_env; /* of every node: "K=V" */

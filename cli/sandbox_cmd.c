@@ -64,6 +64,8 @@ int cmd_sandbox(int argc, char **argv)
          1000000000000},
         {OPTION_NUMBER, "prepared-max", "N", "max_prepared_transactions of each server (200)",
          &options.prepared_max, 1, 10000},
+        {OPTION_TEXT, "incarnation", "HEX", "of the cluster: 16 digits (drawn at random)",
+         &options.incarnation, 0, 0},
         {OPTION_LIST, "set", "SECTION.KEY=VALUE", "a setting of every node; may be repeated",
          &options.settings, 0, 0},
         {OPTION_TEXT, "wrap", "COMMAND", "runs nodes and agents under COMMAND: valgrind ...",

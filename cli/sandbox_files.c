@@ -438,6 +438,13 @@ bool sandbox_node_make(struct sandbox *sandbox, struct node *node)
 
 bool sandbox_write_configs(struct sandbox *sandbox)
 {
+    if (sandbox->options.incarnation && sandbox->incarnation == 0) {
+        char *end;
+
+        sandbox->incarnation = strtoull(sandbox->options.incarnation, &end, 16);
+        if (strlen(sandbox->options.incarnation) != 16 || *end || sandbox->incarnation == 0)
+            return sandbox_fail(sandbox, "--incarnation must be 16 hex digits, not all of them 0");
+    }
     while (sandbox->incarnation == 0)
         if (getrandom(&sandbox->incarnation, sizeof(sandbox->incarnation), 0) < 0)
             return sandbox_fail(sandbox, "no random numbers: %s", strerror(errno));
