@@ -45,36 +45,69 @@ static bool write_file(struct world *world, const char *name, const char *text)
     return bad ? world_fail(world, "cannot write %s: %s", path, strerror(errno)) : true;
 }
 
+/* The [tls] section of node-1, agent-bank_a ...; "" without TLS. */
+static void tls_section(const struct world *world, const char *name, char ret_text[640])
+{
+    const char *dir = world->dir;
+
+    ret_text[0] = 0;
+    if (world->tls)
+        (void)snprintf(ret_text, 640,
+                       "[tls]\nca = %s/etc/tls/ca.pem\ncertificate = %s/etc/tls/%s.pem\n"
+                       "key = %s/etc/tls/%s-key.pem\n",
+                       dir, dir, name, dir, name);
+}
+
+/* Certificates for all, and the authority for our own requests. */
+static bool tls_make(struct world *world)
+{
+    char ca[200];
+
+    if (!world->tls)
+        return true;
+    (void)snprintf(ca, sizeof(ca), "%s/etc/tls/ca.pem", world->dir);
+    if (!world_run(world,
+                   "%s/assent certs %s/etc/tls --cluster " WORLD_CLUSTER
+                   " --node 1=10.77.0.11 --node 2=10.77.0.12 --node 3=10.77.0.13"
+                   " --agent bank_a --agent bank_b --agent bank_c",
+                   world->bin, world->dir))
+        return world_fail(world, "assent certs failed: see log/commands.log");
+    return setenv("ASSENT_CA", ca, 1) == 0;
+}
+
 static bool node_configure(struct world *world, const struct node *node)
 {
-    char text[1024];
+    char text[2048], tls[640];
 
+    tls_section(world, node->process.name, tls);
     (void)snprintf(text, sizeof(text),
                    "[node]\nid = %d\ncluster = " WORLD_CLUSTER "\ndata_dir = %s\n"
-                   "[api]\nlisten = %s:%d\ninsecure = yes\n"
-                   "[agents]\nlisten = %s:%d\ninsecure = yes\n"
+                   "[api]\nlisten = %s:%d\n%s = yes\n"
+                   "[agents]\nlisten = %s:%d\n%s"
                    "[log]\nsegment_kib = %d\nsnapshot_kib = %d\n"
                    "[cluster]\nincarnation = %016llx\n"
-                   "nodes = 1=10.77.0.11:%d, 2=10.77.0.12:%d, 3=10.77.0.13:%d\n",
+                   "nodes = 1=10.77.0.11:%d, 2=10.77.0.12:%d, 3=10.77.0.13:%d\n%s",
                    node->id, node->dir, node->process.place->ip, WORLD_API_PORT,
-                   node->process.place->ip, WORLD_LINK_PORT, SEGMENT_KIB, SNAPSHOT_KIB,
+                   world->tls ? "tls" : "insecure", node->process.place->ip, WORLD_LINK_PORT,
+                   world->tls ? "" : "insecure = yes\n", SEGMENT_KIB, SNAPSHOT_KIB,
                    (unsigned long long)(world->seed | 1), WORLD_LINK_PORT, WORLD_LINK_PORT,
-                   WORLD_LINK_PORT);
+                   WORLD_LINK_PORT, tls);
     return write_file(world, node->process.name, text);
 }
 
 static bool agent_configure(struct world *world, const struct database *database)
 {
-    char text[1024];
+    char text[2048], tls[640];
 
+    tls_section(world, database->agent.name, tls);
     (void)snprintf(text, sizeof(text),
                    "[agent]\ncluster = " WORLD_CLUSTER "\nname = %s\n"
                    "coordinators = 10.77.0.11:%d, 10.77.0.12:%d, 10.77.0.13:%d\n"
                    "[participant.%s]\nconnections = 16\n"
-                   "dsn = host=%s port=%s user=assent dbname=bank %s\n",
+                   "dsn = host=%s port=%s user=assent dbname=bank %s\n%s",
                    database->agent.name, WORLD_LINK_PORT, WORLD_LINK_PORT, WORLD_LINK_PORT,
                    database->participant, database->agent_hosts, database->agent_ports,
-                   database->agent_dsn_more);
+                   database->agent_dsn_more, tls);
     return write_file(world, database->agent.name, text);
 }
 
@@ -103,7 +136,8 @@ static bool node_make(struct world *world, int number)
     program_of(world, &node->process, PROCESS_NODE, number, place, "assentd");
     node->id = number + 1;
     path_write(node->dir, sizeof(node->dir), "%s/%s", world->dir, name);
-    (void)snprintf(node->api, sizeof(node->api), "http://%s:%d", place->ip, WORLD_API_PORT);
+    (void)snprintf(node->api, sizeof(node->api), "%s://%s:%d", world->tls ? "https" : "http",
+                   place->ip, WORLD_API_PORT);
     return mkdir(node->dir, 0700) == 0 || world_fail(world, "cannot make %s", node->dir);
 }
 
@@ -244,7 +278,7 @@ static bool nodes_start(struct world *world)
 
 bool cluster_start(struct world *world)
 {
-    if (!servers_init(world) || !servers_start(world) || !nodes_start(world))
+    if (!tls_make(world) || !servers_init(world) || !servers_start(world) || !nodes_start(world))
         return false;
     for (int i = 0; i < WORLD_DATABASES; i++) {
         if (!agent_configure(world, &world->databases[i]) ||

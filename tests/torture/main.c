@@ -24,18 +24,19 @@ struct options {
     double minutes;
     uint64_t seed;
     const char *only;
-    bool keep, list;
+    bool keep, list, tls;
 };
 
 static struct world world;
 
 static const char usage[] =
-    "Usage: torture [--minutes N] [--seed S] [--only NEMESIS[,...]] [--list] [--keep]\n"
+    "Usage: torture [--minutes N] [--seed S] [--only NEMESIS[,...]] [--tls] [--list] [--keep]\n"
     "\n"
     "  --minutes N   how long (default 5, fractions allowed); from 40 on each nemesis must strike "
     "3 times\n"
     "  --seed S      the same order of strikes as an earlier run\n"
     "  --only N,...  these nemeses only\n"
+    "  --tls         with TLS between all, and HTTPS\n"
     "  --list        name them and end\n"
     "  --keep        keep the directory with data, logs and history; it is kept anyway when a "
     "check fails\n"
@@ -45,13 +46,11 @@ static const char usage[] =
 
 static int options_read(struct options *options, int argc, char **argv)
 {
-    static const struct option names[] = {{"minutes", required_argument, NULL, 'm'},
-                                          {"seed", required_argument, NULL, 's'},
-                                          {"only", required_argument, NULL, 'o'},
-                                          {"list", no_argument, NULL, 'l'},
-                                          {"keep", no_argument, NULL, 'k'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"minutes", required_argument, NULL, 'm'}, {"seed", required_argument, NULL, 's'},
+        {"only", required_argument, NULL, 'o'},    {"list", no_argument, NULL, 'l'},
+        {"tls", no_argument, NULL, 't'},           {"keep", no_argument, NULL, 'k'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     char *end = "";
     int option;
 
@@ -64,6 +63,8 @@ static int options_read(struct options *options, int argc, char **argv)
             options->only = optarg;
         else if (option == 'l')
             options->list = true;
+        else if (option == 't')
+            options->tls = true;
         else if (option == 'k')
             options->keep = true;
         else {
@@ -151,7 +152,8 @@ static bool play(struct schedule *schedule, double minutes)
 
 static bool run(const struct options *options, struct schedule *schedule)
 {
-    world_say("seed %" PRIu64 ", %g minutes, in %s", world.seed, options->minutes, world.dir);
+    world_say("seed %" PRIu64 ", %g minutes%s, in %s", world.seed, options->minutes,
+              world.tls ? ", with TLS" : "", world.dir);
     schedule_look(schedule);
     if (!cluster_make(&world) || !schedule_prepare(schedule) || !cluster_start(&world) ||
         !schedule_started(schedule))
@@ -198,6 +200,7 @@ static int inner(void *ctx)
     (void)umask(022);
     (void)snprintf(world.bin, sizeof(world.bin), "%s", AS_TEST_BIN);
     world.seed = options->seed;
+    world.tls = options->tls;
     world_clock_start();
     if (!schedule_init(&schedule, &world, options->only))
         return 2;

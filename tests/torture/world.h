@@ -109,6 +109,7 @@ struct world {
     char postgres[256]; /* where initdb, postgres, pg_basebackup are */
     const char *postgres_user;
     uint64_t seed;
+    bool tls;         /* links and API */
     bool interrupted; /* Ctrl-C: unwind */
     struct place places[WORLD_PLACES_MAX];
     size_t place_count;
