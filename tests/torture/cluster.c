@@ -227,7 +227,7 @@ static bool answers_well(const struct node *node)
     return well;
 }
 
-static bool participants_up(const struct node *node)
+static bool participants_up(const struct node *node, char *ret_why, size_t size)
 {
     const cJSON *list, *one;
     struct answer answer;
@@ -235,27 +235,36 @@ static bool participants_up(const struct node *node)
 
     http_at(node->api, NULL, "/v1/participants", NULL, ASK_MS, &answer);
     list = cJSON_GetObjectItem(answer.json, "participants");
+    (void)snprintf(ret_why, size, "the list of participants: HTTP %ld", answer.status);
     cJSON_ArrayForEach(one, list)
     {
-        const cJSON *state = cJSON_GetObjectItem(one, "state");
+        const char *state = cJSON_GetStringValue(cJSON_GetObjectItem(one, "state"));
+        const char *name = cJSON_GetStringValue(cJSON_GetObjectItem(one, "name"));
 
-        up += cJSON_IsString(state) && strcmp(state->valuestring, "up") == 0;
+        if (state && strcmp(state, "up") == 0)
+            up++;
+        else
+            (void)snprintf(ret_why, size, "%s is %s", name ? name : "?", state ? state : "?");
     }
     answer_free(&answer);
     return up == WORLD_DATABASES;
 }
 
-bool cluster_works(struct world *world)
+bool cluster_works(struct world *world, char *ret_why, size_t size)
 {
     for (int i = 0; i < WORLD_NODES; i++)
-        if (!world->nodes[i].process.pid || !answers_well(&world->nodes[i]))
+        if (!world->nodes[i].process.pid || !answers_well(&world->nodes[i])) {
+            (void)snprintf(ret_why, size, "node-%d is not ready", i + 1);
             return false;
-    return participants_up(&world->nodes[0]);
+        }
+    return participants_up(&world->nodes[0], ret_why, size);
 }
 
 static bool works(void *ctx)
 {
-    return cluster_works(ctx);
+    char why[128];
+
+    return cluster_works(ctx, why, sizeof(why));
 }
 
 /* --- Start --- */

@@ -33,8 +33,8 @@ void world_clock_start(void);
 /* Places, directories, configs; then all processes, until a transaction could be run. */
 bool cluster_make(struct world *world);
 bool cluster_start(struct world *world);
-/* Every node follows one leader and every participant is up, as that leader says. */
-bool cluster_works(struct world *world);
+/* Every node follows one leader and every participant is up, as that leader says. Else ret_why says what is not so. */
+bool cluster_works(struct world *world, char *ret_why, size_t size);
 
 /* --- server.c --- */
 bool servers_init(struct world *world);

@@ -10,6 +10,7 @@
 
 #define TOGETHER 2
 #define RECOVERY_MS 90000
+#define TELL_MS 5000 /* how often the operator is told what does not work yet */
 #define HOLD_MIN_MS 1000
 #define HOLD_MAX_MS 8000
 #define HOLD_LONG_MS 20000 /* one of eight: longer than most timeouts */
@@ -253,31 +254,53 @@ static bool round_strike(struct schedule *schedule, struct round *round)
 struct recovery {
     struct schedule *schedule;
     struct requester requester;
+    int64_t begin, tell_at;
+    char why[128]; /* it has not yet */
 };
+
+static bool probes_commit(struct recovery *recovery)
+{
+    for (int i = 0; i < WORLD_NODES; i++) {
+        struct op op;
+
+        if (request_post(&recovery->requester, transfer_invent_probe(&recovery->requester), i,
+                         &op) == RESULT_COMMITTED)
+            continue;
+        (void)snprintf(recovery->why, sizeof(recovery->why),
+                       "a transaction through node-%d: HTTP %d %s", i + 1, op.status, op.reason);
+        return false;
+    }
+    return true;
+}
 
 /* All nodes answer, all participants are up, and a transaction over all databases commits through each node. */
 static bool has_recovered(void *ctx)
 {
     struct recovery *recovery = ctx;
 
-    if (!cluster_works(recovery->schedule->world))
-        return false;
-    for (int i = 0; i < WORLD_NODES; i++)
-        if (request_post(&recovery->requester, transfer_invent_probe(&recovery->requester), i,
-                         NULL) != RESULT_COMMITTED)
-            return false;
-    return true;
+    if (cluster_works(recovery->schedule->world, recovery->why, sizeof(recovery->why)) &&
+        probes_commit(recovery))
+        return true;
+    if (world_now_ms() >= recovery->tell_at) {
+        world_say("  not yet after %d s: %s", (int)((world_now_ms() - recovery->begin) / 1000),
+                  recovery->why);
+        recovery->tell_at += TELL_MS;
+    }
+    return false;
 }
 
 static bool round_recover(struct schedule *schedule, const struct round *round)
 {
-    struct recovery recovery = {schedule,
-                                {schedule->world, WORLD_CLIENTS, {as_rng_next(&schedule->rng)}}};
     int64_t begin = world_now_ms(), took;
+    struct recovery recovery = {
+        .schedule = schedule,
+        .requester = {schedule->world, WORLD_CLIENTS, {as_rng_next(&schedule->rng)}},
+        .begin = begin,
+        .tell_at = begin + TELL_MS};
 
     if (!world_wait(schedule->world, has_recovered, &recovery, RECOVERY_MS))
-        return world_fail(schedule->world, "the cluster does not work again %d s after healing",
-                          RECOVERY_MS / 1000);
+        return world_fail(schedule->world, "the cluster does not work again %d s after healing: %s",
+                          RECOVERY_MS / 1000, recovery.why);
     took = world_now_ms() - begin;
     for (size_t i = 0; i < round->count; i++)
         if (took > round->each[i].tally->recovery_ms)
