@@ -20,7 +20,7 @@ struct strike {
 
 enum strike_result {
     STRIKE_DONE,
-    STRIKE_NOTHING, /* nothing to strike now (all places taken, nothing prepared): it is not counted, and drawn again later */
+    STRIKE_NOTHING, /* nothing to strike now (all places taken, nothing prepared): heal() is called at once, it is not counted, and drawn again later */
     STRIKE_FAILED,  /* world_fail() has been called */
 };
 

@@ -89,7 +89,7 @@ static bool cut_heal(struct world *world, struct strike *strike)
     struct cut *cut = strike->own;
     bool well = true;
 
-    for (size_t i = 0; i < cut->count; i++) {
+    for (size_t i = 0; cut && i < cut->count; i++) { /* NULL: nobody led, nothing was struck */
         well = rules_take_away(world, cut->places[i], cut->rules[i]) && well;
         free(cut->rules[i]);
     }
