@@ -111,9 +111,9 @@ static cJSON *run_nodes(struct loop *loop, uint64_t nodes, const char *plan, uin
         .quiet = true,
         .node_program = "assent-bench-node",
         .node_env = {1, {environment}},
-        .settings = {3,
-                     {"log.segment_kib=65536", "cluster.election_min_ms=1000",
-                      "cluster.election_max_ms=2000"}}};
+        .settings = {4,
+                     {"log.segment_kib=65536", "limits.outcomes_max=4000000",
+                      "cluster.election_min_ms=1000", "cluster.election_max_ms=2000"}}};
     cJSON *steps;
 
     (void)text_format(environment, sizeof(environment), "ASSENT_BENCH_PLAN=%s", plan);

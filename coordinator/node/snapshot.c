@@ -100,6 +100,7 @@ void node_snapshot_if_due(struct node *node)
 {
     struct log_event event = {.kind = LOG_SNAPSHOT_BEGIN};
     uint64_t before_index = node->snapshot_index, before_term = node->snapshot_term;
+    bool wished = node->snapshot_wished;
 
     if (node->snapshot_running || node->failed || node->ops->now(node->env) < node->snapshot_at ||
         !is_due(node))
@@ -120,6 +121,7 @@ void node_snapshot_if_due(struct node *node)
      * that is gone. */
     if (node_log(node, &event)) {
         node->snapshot_at = node->ops->now(node->env) + SNAPSHOT_RETRY;
+        node->snapshot_wished = wished;
         node->snapshot_index = before_index;
         node->snapshot_term = before_term;
     }

@@ -35,7 +35,7 @@
 #define AS_AGENT_SESSIONS_MAX 256
 #define AS_NODES_MAX 9          /* coordinators of a cluster, those included that only learn */
 #define AS_UNDECIDED_MAX 65536  /* attempts in flight at the leader */
-#define AS_OUTCOMES_MAX 4000000 /* outcomes kept by id */
+#define AS_OUTCOMES_MAX 2000000 /* outcomes kept by id: some 1.2 GB */
 #define AS_RETENTION_MS 600000  /* an outcome younger than this is never evicted (R9) */
 #define AS_COMMITTED_SET_BYTES_MAX (64u << 20) /* bitmap chunks of committed attempts (R8) */
 
