@@ -129,9 +129,17 @@ static void node_sends(struct as_env *env, uint64_t connection, const struct as_
 {
     struct sim *sim = env->sim;
     const struct as_env *peer;
+    struct raft_message raft;
     uint64_t number;
 
     switch (msg->type) {
+    case AS_WIRE_RAFT:
+        SIM_CHECK(sim, "wire", !raft_message_take(msg->raft, &raft), "%s sends a bad Raft message",
+                  env->name);
+        peer = net_peer(env, connection, &number);
+        rule_votes_sent(env, peer, &raft);
+        storm_hears(env, peer, &raft);
+        break;
     case AS_WIRE_LEADER:
         rule_raft_leads(env, msg->term);
         break;

@@ -80,6 +80,16 @@ void rule_members_leads(struct as_env *env);
 /* At the end every member goes by the list that is committed. */
 void rule_members_end(struct sim *sim);
 
+/* --- storm.c: over the elections --- */
+void storm_start(struct sim *sim);
+/* `to` NULL: nobody hears it. */
+void storm_hears(struct as_env *from, const struct as_env *to, const struct raft_message *message);
+
+/* --- rule_votes.c: one in a term --- */
+/* `to` NULL: it does not hear any more. */
+void rule_votes_sent(struct as_env *env, const struct as_env *to,
+                     const struct raft_message *message);
+
 /* --- rule_r2.c: unanimity, one dispatch --- */
 void rule_r2_execute_sent(struct sim_branch *branch, const struct as_wire_execute *execute);
 void rule_r2_proposed(struct sim_attempt *attempt, const struct txn_record *record);

@@ -37,6 +37,15 @@ struct oracle_log {
     uint64_t before_cap;
 };
 
+/* The newest vote that a node has given away, and its newest campaign: term 0: none. */
+struct oracle_vote {
+    uint64_t term, to;
+};
+
+struct oracle_candidacy {
+    uint64_t term, last_term, last_index;
+};
+
 struct sim_oracle {
     struct oracle_log *logs[SIM_IDS_MAX + 1]; /* by the node's id; 0: of one that was emptied */
     bool lost[SIM_IDS_MAX + 1];               /* with its directory */
@@ -52,8 +61,10 @@ struct sim_oracle {
     uint64_t written[SIM_IDS_MAX + 1]; /* the newest term of which each node has written an entry */
     uint64_t led[ORACLE_TERMS];        /* terms whose NOOP is committed */
     struct as_env *leaders[ORACLE_TERMS]; /* of each term */
-    uint64_t passed[ORACLE_PASSED];       /* requests that have come to another node */
-    uint64_t leads[SIM_PROCS_MAX];        /* in this life of the node; 0: it never led */
+    struct oracle_vote votes[SIM_IDS_MAX + 1];
+    struct oracle_candidacy candidacies[SIM_IDS_MAX + 1];
+    uint64_t passed[ORACLE_PASSED]; /* requests that have come to another node */
+    uint64_t leads[SIM_PROCS_MAX];  /* in this life of the node; 0: it never led */
 };
 
 static inline bool oracle_members_has(const struct oracle_members *members, uint64_t id,

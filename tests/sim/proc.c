@@ -136,6 +136,11 @@ static void boots(struct sim *sim, const struct sim_event *event)
         agent_proc_boot(env);
 }
 
+void proc_boot_at(struct as_env *env, as_time at)
+{
+    sim_at(env->sim, at, NULL, boots, env, env->life, 0);
+}
+
 void proc_crash(struct as_env *env, bool power)
 {
     struct sim *sim = env->sim;
@@ -159,8 +164,7 @@ void proc_crash(struct as_env *env, bool power)
         observe_agent_died(env);
         agent_proc_stop(env);
     }
-    sim_at(sim, sim->now + sim_latency(sim, sim->healed ? 500 * AS_MS : sim->plan.restart), NULL,
-           boots, env, env->life, 0);
+    proc_boot_at(env, sim->now + sim_latency(sim, sim->healed ? 500 * AS_MS : sim->plan.restart));
 }
 
 /* --- The door --- */

@@ -35,6 +35,7 @@ static void build(struct sim *sim)
     sim->id_last = sim->node_count;
     net_open(sim);
     observe_open(sim);
+    storm_start(sim);
     dbs_open(sim);
     for (uint32_t p = 0; p < sim->proc_count; p++)
         proc_init(sim, &sim->procs[p], p, p < sim->node_count);

@@ -267,6 +267,7 @@ struct sim {
     struct sim_request *requests; /* that wait for an answer */
     struct sim_oracle *oracle;
     struct sim_operator *operator;
+    struct sim_storm *storm;
     struct {
         uint64_t committed, aborted, replies, refused, heuristic, crashes, faults, members,
             resolved, passed, horizons, unknown, handed_over;
@@ -338,6 +339,8 @@ void agent_proc_boot(struct as_env *env);
 void agent_proc_stop(struct as_env *env);
 /* Ends a process now. `power`: its disk loses what was not synced. */
 void proc_crash(struct as_env *env, bool power);
+/* What has ended starts at that time, or before. */
+void proc_boot_at(struct as_env *env, as_time at);
 
 /* --- Network (net.c) --- */
 
