@@ -13,6 +13,7 @@
 #include "assent/rng.h"
 #include "cli/bench.h"
 #include "cli/http.h"
+#include "cli/rest.h"
 
 #define ID_DIGITS 12
 #define ACCOUNT_WIDTH 8
@@ -45,7 +46,7 @@ static void digits_put(char *at, size_t width, uint64_t value, char pad)
 
 static void poster_init(struct poster *poster, const struct http_load *load, uint64_t seed)
 {
-    char body[1024], all[1400];
+    char body[1024], all[1600], token[REST_TOKEN_HEADER_MAX];
 
     (void)text_format(
         body, sizeof(body),
@@ -56,9 +57,10 @@ static void poster_init(struct poster *poster, const struct http_load *load, uin
         "balance + $1 WHERE id = $2\",\"params\":[1,########],\"expect_rows\":1}]}]}",
         (unsigned long long)seed);
     (void)text_format(all, sizeof(all),
-                      "POST /v1/transactions HTTP/1.1\r\nHost: %s:%u\r\n"
+                      "POST /v1/transactions HTTP/1.1\r\nHost: %s:%u\r\n%s"
                       "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                      load->nodes[0].host, load->nodes[0].port, strlen(body), body);
+                      load->nodes[0].host, load->nodes[0].port, rest_token_header(token),
+                      strlen(body), body);
     poster->request = must_copy(all);
     poster->len = strlen(all);
     poster->id_digits = strstr(poster->request, "@@@@");

@@ -91,6 +91,8 @@ static int status_read(const char *apis, struct rest_reply *ret_reply)
     }
     if (exit_code != CLI_OK)
         complain("%s", error);
+    else
+        exit_code = rest_verdict(ret_reply);
     return exit_code;
 }
 

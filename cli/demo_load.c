@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/demo.h"
+#include "cli/rest.h"
 
 struct load_run {
     struct demo_load *load;
@@ -42,14 +43,15 @@ static struct demo_transfer *transfer_new(struct load_run *run)
 static void request_write(const struct http_load *http, struct demo_poster *poster,
                           const struct demo_transfer *transfer, const char *id)
 {
-    char body[TRANSFER_BODY_SIZE];
+    char body[TRANSFER_BODY_SIZE], token[REST_TOKEN_HEADER_MAX];
     size_t len = transfer_body(body, &transfer->what, id);
 
     poster->len = (size_t)snprintf(poster->request, sizeof(poster->request),
-                                   "POST /v1/transactions HTTP/1.1\r\nHost: %s:%u\r\n"
+                                   "POST /v1/transactions HTTP/1.1\r\nHost: %s:%u\r\n%s"
                                    "Content-Type: application/json\r\n"
                                    "Content-Length: %zu\r\n\r\n%s",
-                                   http->nodes[0].host, http->nodes[0].port, len, body);
+                                   http->nodes[0].host, http->nodes[0].port,
+                                   rest_token_header(token), len, body);
     AS_ASSERT(poster->len < sizeof(poster->request));
 }
 

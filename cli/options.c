@@ -8,23 +8,43 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/rest.h"
+
 static const char usual_exits[] = "  0  done\n"
                                   "  1  it failed, or the answer is no\n"
                                   "  2  wrong command line\n"
                                   "  3  no coordinator answers there\n";
 
+static const char *token_file; /* NULL: not given */
+static const struct option token_option = {
+    OPTION_TEXT, "token-file", "FILE", "holds a token to show ($ASSENT_TOKEN)", &token_file, 0, 0};
+
+/* Whoever talks to a node may have to say who it is. */
+static bool takes_token(const struct command *command)
+{
+    for (size_t i = 0; i < command->option_count; i++)
+        if (strcmp(command->options[i].name, "api") == 0)
+            return true;
+    return false;
+}
+
+static void print_option(const struct option *option)
+{
+    char left[64];
+
+    (void)snprintf(left, sizeof(left), "--%s%s%s", option->name, option->value ? " " : "",
+                   option->value ? option->value : "");
+    printf("  %-20s %s\n", left, option->help);
+}
+
 static void print_help(const struct command *command)
 {
     printf("Usage: assent %s [options]%s%s\n\n%s\n\nOptions:\n", command->name,
            command->usage ? " " : "", command->usage ? command->usage : "", command->about);
-    for (size_t i = 0; i < command->option_count; i++) {
-        const struct option *option = &command->options[i];
-        char left[64];
-
-        (void)snprintf(left, sizeof(left), "--%s%s%s", option->name, option->value ? " " : "",
-                       option->value ? option->value : "");
-        printf("  %-20s %s\n", left, option->help);
-    }
+    for (size_t i = 0; i < command->option_count; i++)
+        print_option(&command->options[i]);
+    if (takes_token(command))
+        print_option(&token_option);
     printf("  %-20s %s\n\nExit codes:\n%s", "--help", "this text",
            command->exits ? command->exits : usual_exits);
 }
@@ -42,6 +62,9 @@ static const struct option *option_find(const struct command *command, const cha
         if (strlen(command->options[i].name) == len &&
             memcmp(command->options[i].name, name, len) == 0)
             return &command->options[i];
+    if (takes_token(command) && strlen(token_option.name) == len &&
+        memcmp(token_option.name, name, len) == 0)
+        return &token_option;
     return NULL;
 }
 
@@ -140,7 +163,7 @@ bool options_parse(const struct command *command, int argc, char **argv, const c
         return usage_error(command, "missing argument:", command->usage);
     if (ret_count)
         *ret_count = count;
-    return true;
+    return !token_file || rest_token_file(token_file);
 }
 
 const char *options_api(const char *given)

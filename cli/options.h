@@ -41,7 +41,7 @@ struct command {
 };
 
 /*
- * Fills the targets and moves the other arguments to words[0..count), at most words_max of them.
+ * A command with --api takes --token-file, too. Fills the targets and moves the other arguments to words[0..count), at most words_max of them.
  * True: go on; false: leave with *ret_exit (--help was printed, or the error was).
  */
 bool options_parse(const struct command *command, int argc, char **argv, const char **words,

@@ -4,6 +4,7 @@
 #include "cli/rest.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +33,51 @@ static void file_set(CURL *curl, CURLoption option, const char *name)
         curl_easy_setopt(curl, option, path);
 }
 
-void rest_curl_tls(void *curl)
+static const char *token_get(void)
 {
+    const char *token = getenv(REST_TOKEN);
+
+    return token && *token ? token : NULL;
+}
+
+const char *rest_token_header(char ret_text[REST_TOKEN_HEADER_MAX])
+{
+    const char *token = token_get();
+
+    ret_text[0] = 0;
+    if (token &&
+        !text_format(ret_text, REST_TOKEN_HEADER_MAX, "Authorization: Bearer %s\r\n", token))
+        ret_text[0] = 0;
+    return ret_text;
+}
+
+bool rest_token_file(const char *path)
+{
+    char text[1024];
+    FILE *file = fopen(path, "re");
+    size_t len = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+
+    if (!file) {
+        complain("%s: %s", path, strerror(errno));
+        return false;
+    }
+    (void)fclose(file);
+    text[len] = 0;
+    text[strcspn(text, " \t\r\n")] = 0;
+    if (text[0] && setenv(REST_TOKEN, text, 1) == 0)
+        return true;
+    complain("%s: there is no token in it", path);
+    return false;
+}
+
+void rest_curl_identity(void *curl)
+{
+    const char *token = token_get();
+
+    if (token) {
+        curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
+        curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, token);
+    }
     file_set(curl, CURLOPT_CAINFO, REST_CA);
     file_set(curl, CURLOPT_SSLCERT, REST_CERTIFICATE);
     file_set(curl, CURLOPT_SSLKEY, REST_KEY);
@@ -57,7 +101,7 @@ static void request_prepare(CURL *curl, const struct rest_request *request, cons
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(request->body));
     }
-    rest_curl_tls(curl);
+    rest_curl_identity(curl);
     if (request->method)
         curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
 }
@@ -193,6 +237,15 @@ void rest_reply_close(struct rest_reply *reply)
     *reply = (struct rest_reply){0};
 }
 
+int rest_verdict(const struct rest_reply *reply)
+{
+    if (reply->json && !cJSON_HasObjectItem(reply->json, "code"))
+        return CLI_OK;
+    complain("HTTP %ld %s: %s", reply->status, json_text(reply->json, "code", ""),
+             json_text(reply->json, "detail", reply->json ? "" : "the answer is no JSON"));
+    return CLI_NEGATIVE;
+}
+
 int rest_command(const struct rest_request *request, struct rest_reply *ret_reply)
 {
     char error[256];
@@ -201,11 +254,7 @@ int rest_command(const struct rest_request *request, struct rest_reply *ret_repl
         complain("%s", error);
         return CLI_UNREACHABLE;
     }
-    if (ret_reply->json && !cJSON_HasObjectItem(ret_reply->json, "code"))
-        return CLI_OK;
-    complain("HTTP %ld %s: %s", ret_reply->status, json_text(ret_reply->json, "code", ""),
-             json_text(ret_reply->json, "detail", ret_reply->json ? "" : "the answer is no JSON"));
-    return CLI_NEGATIVE;
+    return rest_verdict(ret_reply);
 }
 
 char *rest_escape(const char *text)

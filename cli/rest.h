@@ -14,6 +14,8 @@
 #define REST_CA "ASSENT_CA"
 #define REST_CERTIFICATE "ASSENT_CERTIFICATE"
 #define REST_KEY "ASSENT_KEY"
+/* A token to show, with http:// as well. */
+#define REST_TOKEN "ASSENT_TOKEN"
 
 struct rest_reply {
     long status;
@@ -40,12 +42,19 @@ bool rest_send(const struct rest_request *request, struct rest_reply *ret_reply,
 /* The same. `body` NULL: GET; else a POST that may be carried out twice. */
 bool rest_call(const char *api, const char *path, const char *body, long timeout_ms,
                struct rest_reply *ret_reply, char ret_error[256]);
-/* Authority and certificate of the environment, for a request (a CURL *) that is made elsewhere. */
-void rest_curl_tls(void *curl);
+/* Authority, certificate and token of the environment, for a request (a CURL *) that is made elsewhere. */
+void rest_curl_identity(void *curl);
+/* The token as a header line with its end, or "", for a request that is written by hand; returns ret_text. */
+#define REST_TOKEN_HEADER_MAX 256
+const char *rest_token_header(char ret_text[REST_TOKEN_HEADER_MAX]);
+/* Has this process, and what it starts, show the token in the file. False: complained about. */
+bool rest_token_file(const char *path);
 /* The next address of a list with commas; false: there is none. */
 bool rest_api_next(const char **list, char *ret_api, size_t size);
 /* For a command: the exit code if it cannot go on: unreachable, or a problem (complained about). */
 int rest_command(const struct rest_request *request, struct rest_reply *ret_reply);
+/* The same of a reply that is there. */
+int rest_verdict(const struct rest_reply *reply);
 void rest_reply_close(struct rest_reply *reply);
 /* `text` with what a URL needs escaped; the caller frees it. */
 char *rest_escape(const char *text);

@@ -395,12 +395,7 @@ cJSON *sandbox_json(const struct sandbox *sandbox)
     }
     (void)text_format(text, sizeof(text), "%016llx", (unsigned long long)sandbox->incarnation);
     cJSON_AddStringToObject(all, "incarnation", text);
-    if (sandbox->options.tls) {
-        char tls[256];
-
-        (void)text_format(tls, sizeof(tls), "%s/etc/tls", sandbox->dir);
-        cJSON_AddStringToObject(all, "tls", tls);
-    }
+    sandbox_tls_json(sandbox, all);
     for (size_t i = 0; i < sandbox->count; i++) {
         const struct database *database = &sandbox->databases[i];
 

@@ -120,8 +120,10 @@ bool sandbox_pick_ports(struct sandbox *sandbox);
 bool sandbox_write_file(struct sandbox *sandbox, const char *path, const char *text);
 bool sandbox_write_configs(struct sandbox *sandbox);
 /* --- sandbox_tls.c --- */
-/* Makes the certificates, and has this process's own requests use the operator's. */
+/* Makes certificates and tokens, and has this process's own requests show one that may do everything. */
 bool sandbox_tls_make(struct sandbox *sandbox);
+/* Where they are. */
+void sandbox_tls_json(const struct sandbox *sandbox, cJSON *json);
 /* That of one more node. */
 bool sandbox_tls_node(struct sandbox *sandbox, const struct node *node);
 /* The [tls] section of node-1, agent-bank_a ...; "" without TLS. */

@@ -16,6 +16,8 @@ static const char exits[] = "  0  done (sandbox: it ran, and was stopped)\n"
 
 static void print_ready(const struct sandbox *sandbox)
 {
+    char identity[320] = "";
+
     printf("\n");
     for (size_t i = 0; i < sandbox->node_count; i++)
         printf("Coordinator:  %s\n", sandbox->nodes[i].api);
@@ -27,19 +29,25 @@ static void print_ready(const struct sandbox *sandbox)
             printf("Participant:  %s   psql '%s'\n", sandbox->databases[i].participant,
                    sandbox->databases[i].dsn);
     }
+    if (sandbox->options.tls)
+        (void)text_format(
+            identity, sizeof(identity),
+            "--cacert %s/etc/tls/ca.pem -H \"Authorization: Bearer $(cat %s/etc/app.token)\" ",
+            sandbox->dir, sandbox->dir);
     if (sandbox->count > 1)
         printf("\nMove 100 from account 1 of bank_a to account 2 of bank_b:\n\n"
-               "curl -sS %s%s%s %s/v1/transactions -H 'Content-Type: application/json' -d "
+               "curl -sS %s%s/v1/transactions -H 'Content-Type: application/json' -d "
                "'{\"branches\":["
                "{\"participant\":\"bank_a\",\"statements\":[{\"sql\":\"UPDATE accounts SET balance "
                "= balance - $1 WHERE id = $2\",\"params\":[100,1],\"expect_rows\":1}]},"
                "{\"participant\":\"bank_b\",\"statements\":[{\"sql\":\"UPDATE accounts SET balance "
                "= balance + $1 WHERE id = $2 RETURNING balance\",\"params\":[100,2],"
                "\"expect_rows\":1}]}]}'\n",
-               sandbox->options.tls ? "--cacert " : "", sandbox->options.tls ? sandbox->dir : "",
-               sandbox->options.tls ? "/etc/tls/ca.pem" : "", sandbox->nodes[0].api);
+               identity, sandbox->nodes[0].api);
     if (sandbox->options.tls)
-        printf("\nFor `assent`:  export " REST_CA "=%s/etc/tls/ca.pem\n", sandbox->dir);
+        printf("\nFor `assent`:  export " REST_CA "=%s/etc/tls/ca.pem " REST_TOKEN
+               "=$(cat %s/etc/all.token)\n",
+               sandbox->dir, sandbox->dir);
     printf("\nCtrl-C stops everything%s.\n",
            sandbox->dir_is_ours ? " and removes the directory" : "");
     (void)fflush(stdout);
@@ -72,8 +80,8 @@ int cmd_sandbox(int argc, char **argv)
          &options.wrap, 0, 0},
         {OPTION_FLAG, "no-agents", NULL, "each node serves the databases itself",
          &options.no_agents, 0, 0},
-        {OPTION_FLAG, "tls", NULL, "links and API with TLS; DIR/etc/tls has the certificates",
-         &options.tls, 0, 0},
+        {OPTION_FLAG, "tls", NULL,
+         "with TLS and roles: certificates in DIR/etc/tls, tokens in DIR/etc", &options.tls, 0, 0},
         {OPTION_FLAG, "null", NULL, "no databases: agents that answer at once", &options.null, 0,
          0},
         {OPTION_FLAG, "json", NULL, "one line of JSON on stdout when all is ready", &as_json, 0,

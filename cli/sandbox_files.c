@@ -382,8 +382,12 @@ static bool node_config_text(struct sandbox *sandbox, const struct node *node, c
     (void)text_format(usual[0], sizeof(usual[0]),
                       "id=%llu\ncluster=" SANDBOX_CLUSTER "\ndata_dir=%s\n",
                       (unsigned long long)node->id, node->dir);
-    (void)text_format(usual[1], sizeof(usual[1]), "listen=127.0.0.1:%u\n%s", node->api_port,
-                      sandbox->options.tls ? "tls=yes\n" : "");
+    (void)text_format(usual[1], sizeof(usual[1]), "listen=127.0.0.1:%u\n", node->api_port);
+    if (sandbox->options.tls)
+        (void)text_format(usual[1], sizeof(usual[1]),
+                          "listen=127.0.0.1:%u\ntls=yes\ntokens=%s/etc/tokens\n"
+                          "client_ca=%s/etc/tls/ca.pem\n",
+                          node->api_port, sandbox->dir, sandbox->dir);
     (void)text_format(usual[2], sizeof(usual[2]), "listen=127.0.0.1:%u\n", node->agents_port);
     (void)text_format(usual[3], sizeof(usual[3]), "segment_kib=16384\n");
     (void)text_format(usual[5], sizeof(usual[5]), "nodes=%s\nincarnation=%016llx\n", addresses,

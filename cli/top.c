@@ -39,7 +39,8 @@ static int watch(const char *apis, uint64_t interval_ms, bool once, bool as_json
 
     top_look_take(&before, apis);
     if (!anybody_answered(&before)) {
-        complain("no coordinator answers at %s", apis);
+        complain("no coordinator answers at %s%s%s", apis, before.nodes[0].why[0] ? ": " : "",
+                 before.nodes[0].why);
         top_look_close(&before);
         return CLI_UNREACHABLE;
     }

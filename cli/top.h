@@ -15,6 +15,7 @@ struct top_node {
     bool answers;
     double id;
     char role[16];
+    char why[80]; /* it does not tell; "": it does not even answer */
     struct metrics metrics;
 };
 

@@ -27,6 +27,9 @@ static void look_at(struct top_look *look, struct top_node *node)
         (void)snprintf(look->version, sizeof(look->version), "%.31s",
                        json_text(cluster.json, "version", "?"));
         metrics_read(&node->metrics, metrics.body);
+    } else if (cluster.status) {
+        (void)snprintf(node->why, sizeof(node->why), "HTTP %ld %.60s", cluster.status,
+                       json_text(cluster.json, "code", ""));
     }
     rest_reply_close(&cluster);
     rest_reply_close(&metrics);
@@ -141,6 +144,8 @@ static void put_nodes(cJSON *root, const struct top_look *now, const struct top_
 
         (void)cJSON_AddItemToArray(nodes, one);
         (void)cJSON_AddStringToObject(one, "api", node->api);
+        if (node->why[0])
+            (void)cJSON_AddStringToObject(one, "why", node->why);
         (void)cJSON_AddBoolToObject(one, "answers", node->answers);
         if (!node->answers)
             continue;

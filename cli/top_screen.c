@@ -234,7 +234,8 @@ static void put_nodes(struct page *page, const cJSON *figures)
         char a[6][32];
 
         if (!json_true(node, "answers")) {
-            put_line(page, BAD, "%-4s %-10s %62s %s", "-", "NO ANSWER", "", api);
+            put_line(page, BAD, "%-4s %-10s %62s %s  %s", "-", "NO ANSWER", "", api,
+                     json_text(node, "why", ""));
             continue;
         }
         put_line(page, json_true(node, "disk_full") ? BAD : PLAIN,

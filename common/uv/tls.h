@@ -56,9 +56,9 @@ bool tls_credentials_trust(const struct tls_credentials *credentials);
  * client's certificate is asked for, and checked if there is one. Before its handshake. */
 as_err tls_credentials_lend(struct tls_credentials *credentials, struct gnutls_session_int *session,
                             bool ask) AS_MUSTCHECK;
-/* Of the peer of such a session. NOTFOUND: it has shown no certificate, or one without a principal. */
-as_err tls_peer_principal(struct gnutls_session_int *session,
-                          struct as_principal *ret) AS_MUSTCHECK;
+/* Of the peer of such a session, and when its certificate ends. NOTFOUND: it has shown none, or one without a principal. */
+as_err tls_peer_principal(struct gnutls_session_int *session, struct as_principal *ret,
+                          int64_t *ret_expires) AS_MUSTCHECK;
 
 /* --- Sessions --- */
 

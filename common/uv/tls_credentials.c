@@ -365,7 +365,8 @@ as_err tls_credentials_lend(struct tls_credentials *credentials, struct gnutls_s
     return AS_OK;
 }
 
-as_err tls_peer_principal(struct gnutls_session_int *session, struct as_principal *ret)
+as_err tls_peer_principal(struct gnutls_session_int *session, struct as_principal *ret,
+                          int64_t *ret_expires)
 {
     gnutls_x509_crt_t certificate = tls_peer_certificate(session);
     as_err err;
@@ -373,6 +374,7 @@ as_err tls_peer_principal(struct gnutls_session_int *session, struct as_principa
     if (!certificate)
         return AS_ERR_NOTFOUND;
     err = tls_certificate_principal(certificate, ret);
+    *ret_expires = (int64_t)gnutls_x509_crt_get_expiration_time(certificate);
     gnutls_x509_crt_deinit(certificate);
     return err ? AS_ERR_NOTFOUND : AS_OK;
 }

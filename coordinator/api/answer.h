@@ -5,6 +5,7 @@
 #ifndef ASSENT_API_ANSWER_H
 #define ASSENT_API_ANSWER_H
 
+#include "coordinator/api/auth.h"
 #include "coordinator/api/json.h"
 #include "coordinator/node/node.h"
 
@@ -28,34 +29,36 @@ uint64_t answer_lag(const struct node_info *info, const struct node_member_view 
 void answer_cluster(struct as_buf *buf, struct node *node, const char *version);
 
 /* HTTP's own figures. */
-/* name, method in the metrics, path in openapi.yaml */
-#define ANSWER_ROUTE_MAP(X)                                                      \
-    X(NONE, "other", "other")                                                    \
-    X(TXN_SUBMIT, "POST", "/v1/transactions")                                    \
-    X(TXN_LIST, "GET", "/v1/transactions")                                       \
-    X(TXN_GET, "GET", "/v1/transactions/{id}")                                   \
-    X(TXN_ACKNOWLEDGE, "POST", "/v1/transactions/{id}/branches/{n}/acknowledge") \
-    X(PARTICIPANTS, "GET", "/v1/participants")                                   \
-    X(PARTICIPANT, "GET", "/v1/participants/{name}")                             \
-    X(PREPARED, "GET", "/v1/participants/{name}/prepared")                       \
-    X(RESOLVE, "POST", "/v1/participants/{name}/prepared/{gid}/resolve")         \
-    X(CLUSTER, "GET", "/v1/cluster")                                             \
-    X(CLUSTER_ADD, "POST", "/v1/cluster/nodes")                                  \
-    X(CLUSTER_REMOVE, "DELETE", "/v1/cluster/nodes/{id}")                        \
-    X(CLUSTER_TRANSFER, "POST", "/v1/cluster/transfer")                          \
-    X(CLUSTER_SNAPSHOT, "POST", "/v1/cluster/snapshot")                          \
-    X(HEALTH, "GET", "/healthz")                                                 \
-    X(READY, "GET", "/readyz")                                                   \
-    X(METRICS, "GET", "/metrics")                                                \
-    X(OPENAPI, "GET", "/openapi.yaml")                                           \
-    X(PAGE, "GET", "/")
-#define ANSWER_ROUTE_ENUM(name, method, path) ROUTE_##name,
+/* name, method in the metrics, path in openapi.yaml, roles that may use it */
+#define ANSWER_ROUTE_MAP(X)                                                                    \
+    X(NONE, "other", "other", AUTH_ANY)                                                        \
+    X(TXN_SUBMIT, "POST", "/v1/transactions", AUTH_RUN)                                        \
+    X(TXN_LIST, "GET", "/v1/transactions", AUTH_READ)                                          \
+    X(TXN_GET, "GET", "/v1/transactions/{id}", AUTH_READ)                                      \
+    X(TXN_ACKNOWLEDGE, "POST", "/v1/transactions/{id}/branches/{n}/acknowledge", AUTH_OPERATE) \
+    X(PARTICIPANTS, "GET", "/v1/participants", AUTH_VIEW)                                      \
+    X(PARTICIPANT, "GET", "/v1/participants/{name}", AUTH_VIEW)                                \
+    X(PREPARED, "GET", "/v1/participants/{name}/prepared", AUTH_VIEW)                          \
+    X(RESOLVE, "POST", "/v1/participants/{name}/prepared/{gid}/resolve", AUTH_OPERATE)         \
+    X(CLUSTER, "GET", "/v1/cluster", AUTH_VIEW)                                                \
+    X(CLUSTER_ADD, "POST", "/v1/cluster/nodes", AUTH_OPERATE)                                  \
+    X(CLUSTER_REMOVE, "DELETE", "/v1/cluster/nodes/{id}", AUTH_OPERATE)                        \
+    X(CLUSTER_TRANSFER, "POST", "/v1/cluster/transfer", AUTH_OPERATE)                          \
+    X(CLUSTER_SNAPSHOT, "POST", "/v1/cluster/snapshot", AUTH_OPERATE)                          \
+    X(HEALTH, "GET", "/healthz", AUTH_ANY)                                                     \
+    X(READY, "GET", "/readyz", AUTH_ANY)                                                       \
+    X(METRICS, "GET", "/metrics", AUTH_VIEW)                                                   \
+    X(OPENAPI, "GET", "/openapi.yaml", AUTH_ANY)                                               \
+    X(PAGE, "GET", "/", AUTH_ANY)
+#define ANSWER_ROUTE_ENUM(name, method, path, roles) ROUTE_##name,
 enum route { ANSWER_ROUTE_MAP(ANSWER_ROUTE_ENUM) ROUTE_COUNT };
 
 #define ANSWER_STATUS_MAP(X) \
     X(200)                   \
     X(202)                   \
     X(400)                   \
+    X(401)                   \
+    X(403)                   \
     X(404)                   \
     X(405)                   \
     X(409)                   \
@@ -84,9 +87,10 @@ struct answer_http {
     uint64_t gone[ROUTE_COUNT];  /* the client closed before its answer */
     struct as_hist *duration_ns; /* ROUTE_COUNT of them */
     uint64_t connections, waiting, bytes_in;
-    uint64_t passed, passed_total; /* on to the leader: waiting for its answer; ever */
-    uint64_t passed_lost;          /* of these, without an answer */
-    uint64_t served, served_total; /* for other nodes: now; ever */
+    uint64_t passed, passed_total;        /* on to the leader: waiting for its answer; ever */
+    uint64_t passed_lost;                 /* of these, without an answer */
+    uint64_t served, served_total;        /* for other nodes: now; ever */
+    uint64_t refused[AUTH_REFUSAL_COUNT]; /* who may not */
     uint64_t limited[ANSWER_LIMIT_COUNT];
     uint64_t body_memory, answer_memory; /* bytes of large ones */
     double uptime_s;

@@ -12,6 +12,7 @@
 struct node;
 struct api;
 struct tls_credentials;
+struct tokens;
 
 /* So many more than `connections_max` are accepted, to be told that they are too many. */
 #define API_SURPLUS_MAX 64
@@ -30,7 +31,16 @@ struct api_config {
     /* NULL: plain HTTP. Else HTTPS; if they have an authority, clients are asked for a certificate, and one that it
      * has not signed is refused. Held. */
     struct tls_credentials *credentials;
+    /* Who may do what (auth.h); NULL: no tokens. With these, or with credentials that have an authority, every request
+     * must say who asks. Borrowed. */
+    struct tokens *tokens;
+    bool health_open; /* but those for /healthz and /readyz */
 };
+
+/* The file of [api] tokens. Refuses what is not right; ret_why names file and line. */
+as_err tokens_read(struct tokens **ret, const char *path, char ret_why[512]) AS_MUSTCHECK;
+void tokens_free(struct tokens *tokens); /* takes NULL */
+uint32_t tokens_count(const struct tokens *tokens);
 
 /*
  * On failure *ret_error says why, for people. It listens when this returns. The node must be open
@@ -40,6 +50,8 @@ as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t 
                struct node *node, uint16_t *ret_port, char ret_error[256]) AS_MUSTCHECK;
 /* For the handshakes to come; only if it was opened with credentials. Holds them. */
 void api_tls(struct api *api, struct tls_credentials *credentials);
+/* Other ones, for the requests to come; only if it was opened with some. */
+void api_tokens(struct api *api, struct tokens *tokens);
 /* env->client_reply. A client that is not known (any more) is ignored. */
 void api_reply(struct api *api, uint64_t client, const struct as_reply *reply);
 /*

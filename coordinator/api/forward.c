@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "assent/attempt.h"
+#include "assent/grant.h"
 #include "coordinator/api/answer.h"
 
 const char *forward_method_text(enum forward_method method)
@@ -20,11 +21,13 @@ const char *forward_method_text(enum forward_method method)
 
 void forward_request_put(struct as_buf *buf, const struct forward_request *request)
 {
-    as_put_u8(buf, FORWARD_VERSION);
+    as_put_u8(buf, request->participants.len ? FORWARD_VERSION_LIMITED : FORWARD_VERSION);
     as_put_u8(buf, (uint8_t)request->method);
     as_put_u64(buf, request->session);
     as_put_text8(buf, request->id, strlen(request->id));
     as_put_text8(buf, request->content_type, strlen(request->content_type));
+    if (request->participants.len)
+        as_put_text16(buf, (const char *)request->participants.data, request->participants.len);
     as_put_text16(buf, (const char *)request->target.data, request->target.len);
     as_put_bytes32(buf, request->body);
 }
@@ -45,9 +48,14 @@ as_err forward_request_take(struct as_bytes bytes, struct forward_request *ret)
     request.session = as_read_u64(&in);
     as_read_string8(&in, request.id, sizeof(request.id));
     as_read_string8(&in, request.content_type, sizeof(request.content_type));
+    if (version == FORWARD_VERSION_LIMITED)
+        request.participants = as_read_text16(&in);
     request.target = as_read_text16(&in);
     request.body = as_read_bytes32(&in);
-    if (!as_reader_done(&in) || version != FORWARD_VERSION || method >= FORWARD_METHOD_COUNT ||
+    if (!as_reader_done(&in) ||
+        (version != FORWARD_VERSION &&
+         (version != FORWARD_VERSION_LIMITED || !as_participants_valid(request.participants))) ||
+        method >= FORWARD_METHOD_COUNT ||
         (request.id[0] && !as_id_valid(request.id, strlen(request.id))) ||
         !target_valid(request.target))
         return AS_ERR_MALFORMED;

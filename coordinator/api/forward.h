@@ -2,8 +2,9 @@
  * A request that one node passes on to the leader, and the leader's answer, as bytes. The node
  * carries them and does not look inside.
  *
- * Request: u8 version, u8 method, u64 session, text8 id, text8 content type, text16 target,
- * bytes32 body. Answer: u8 version, u16 status, u8 type, u8 location, u64 session,
+ * Request: u8 version, u8 method, u64 session, text8 id, text8 content type, of version 2 text16
+ * participants, text16 target, bytes32 body. Version 2 is for a client that may see only what is about these: a leader
+ * that does not know it refuses, and so tells nothing. Answer: u8 version, u16 status, u8 type, u8 location, u64 session,
  * bytes32 body. Little-endian.
  *
  * Fault model: another node is trusted, its version is not: bytes that this version would not have
@@ -16,6 +17,7 @@
 #include "assent/limits.h"
 
 #define FORWARD_VERSION 1
+#define FORWARD_VERSION_LIMITED 2
 /* What fits in a frame between nodes with room for its own fields. */
 #define FORWARD_REQUEST_BYTES_MAX (AS_FRAME_BYTES_MAX - 65536)
 #define FORWARD_BODY_BYTES_MAX (3u << 20) /* of an answer */
@@ -37,7 +39,8 @@ struct forward_request {
     uint64_t session;                            /* Assent-Session; 0: not given */
     char id[AS_ID_LEN_MAX + 1];                  /* of the transaction; "": it is about none */
     char content_type[FORWARD_TYPE_LEN_MAX + 1]; /* "": not given */
-    struct as_bytes target;                      /* path and query as the client sent them */
+    struct as_bytes participants; /* the client may see only what is about these; empty: all */
+    struct as_bytes target;       /* path and query as the client sent them */
     struct as_bytes body;
 };
 

@@ -3,6 +3,7 @@
  */
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -57,6 +58,24 @@ bool handler_body(struct request *request, struct as_bytes *ret_body)
     return true;
 }
 
+/* Every branch where the caller may run one. */
+static bool may_submit(struct request *request, const struct as_submit *submit)
+{
+    char detail[160];
+
+    for (uint32_t i = 0; i < submit->branch_count; i++) {
+        struct as_bytes participant = submit->branches[i].participant;
+
+        if (auth_uses(request, participant))
+            continue;
+        (void)snprintf(detail, sizeof(detail), "branch %u: you may not use participant \"%.*s\"",
+                       (unsigned)i + 1, (int)participant.len, (const char *)participant.data);
+        auth_refuse(request, AUTH_WRONG_PARTICIPANT, detail);
+        return false;
+    }
+    return true;
+}
+
 static void run_submit(struct request *request)
 {
     struct api *api = request->api;
@@ -80,6 +99,8 @@ static void run_submit(struct request *request)
         return;
     }
     memcpy(request->id, submit.id, sizeof(request->id));
+    if (!may_submit(request, &submit))
+        return;
     /* Undecided until its timeout, then not applied until as long after. */
     if (pass_on(request, 2 * (uint64_t)submit.timeout_ms))
         return;
@@ -220,6 +241,10 @@ void handler_reply(struct request *request, const struct as_reply *reply)
         request_answer(request, 200, TYPE_JSON);
         return;
     }
+    if (request->route == ROUTE_TXN_GET && !auth_sees(request, reply->view)) {
+        auth_refuse(request, AUTH_WRONG_PARTICIPANT, NULL);
+        return;
+    }
     node_info(request->api->node, &info);
     answer_txn(buf, reply->view, &info, true);
     /* The decision matters more than the rows: without memory for both, the rows go. */
@@ -233,6 +258,7 @@ void handler_reply(struct request *request, const struct as_reply *reply)
 }
 
 struct list {
+    const struct request *request;
     struct as_buf *buf;
     struct node_info info;
     uint32_t count;
@@ -242,6 +268,10 @@ static void list_txn(void *ctx, const struct as_txn_view *view)
 {
     struct list *list = ctx;
 
+    /* Of one whose participants are not known any more, a list tells nobody but who may see all. */
+    if (!auth_sees(list->request, view) ||
+        (view->branch_count == 0 && !auth_sees_all(list->request)))
+        return;
     if (list->count++)
         as_put_u8(list->buf, ',');
     answer_txn(list->buf, view, &list->info, false);
@@ -301,7 +331,7 @@ static bool list_read(struct request *request, struct txn_list_query *ret_wanted
 /* The table here is new enough. */
 static void answer_list(struct request *request)
 {
-    struct list list = {.buf = &request->answer.body};
+    struct list list = {.request = request, .buf = &request->answer.body};
     struct txn_list_query wanted;
     uint64_t next = 0;
 

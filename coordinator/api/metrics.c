@@ -111,7 +111,7 @@ static void http_limits(struct as_buf *buf, const struct answer_http *http)
 
 static void http_metrics(struct as_buf *buf, const struct answer_http *http)
 {
-#define ROUTE_ROW(name, method, path) {method, path},
+#define ROUTE_ROW(name, method, path, roles) {method, path},
 #define STATUS_ROW(s) s,
     static const struct {
         const char *method, *path;
@@ -163,6 +163,13 @@ static void http_metrics(struct as_buf *buf, const struct answer_http *http)
     counter(buf, "assent_served_for_others_total", http->served_total,
             "Requests that other nodes passed on.");
     counter(buf, "assent_http_body_bytes_total", http->bytes_in, "Bytes of request bodies read.");
+    name = "assent_http_refused_total";
+    head(buf, name, "counter", "HTTP requests refused for who asked, by the code of the answer.");
+    for (size_t i = 0; i < AUTH_REFUSAL_COUNT; i++) {
+        (void)snprintf(labels, sizeof(labels), "{code=\"%s\"}",
+                       auth_refusal_code((enum auth_refusal)i));
+        sample(buf, name, labels, (double)http->refused[i]);
+    }
     http_limits(buf, http);
 }
 

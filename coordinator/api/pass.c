@@ -28,6 +28,8 @@ static void encode(struct request *request)
     struct forward_request out = {
         .method = request->method,
         .session = request->session,
+        .participants = auth_sees_all(request) ? (struct as_bytes){NULL, 0}
+                                               : as_buf_bytes(&request->caller.participants),
         .target = target_text(request),
         .body = as_buf_bytes(&request->body),
     };
@@ -176,7 +178,7 @@ void pass_due(struct request *request)
 static void begin(struct request *request, const struct forward_request *in)
 {
     struct request_head head = {forward_method_text(in->method),
-                                in->content_type[0] ? in->content_type : NULL, NULL};
+                                in->content_type[0] ? in->content_type : NULL, NULL, NULL};
 
     target_take(request, (const char *)in->target.data, in->target.len);
     as_put_bytes(&request->body, in->body.data, in->body.len);
@@ -184,7 +186,8 @@ static void begin(struct request *request, const struct forward_request *in)
     memcpy(request->id, in->id, sizeof(request->id));
     request->session = in->session;
     request->state = REQUEST_READING;
-    handler_begin(request, &head);
+    if (auth_passed_on(request, in->participants))
+        handler_begin(request, &head);
 }
 
 void api_forwarded(struct api *api, uint64_t forward, struct as_bytes bytes)

@@ -50,11 +50,10 @@ const char *problem_title(int status)
         int status;
         const char *title;
     } rows[] = {
-        {400, "Bad Request"},           {404, "Not Found"},
-        {405, "Method Not Allowed"},    {409, "Conflict"},
-        {413, "Content Too Large"},     {415, "Unsupported Media Type"},
-        {422, "Unprocessable Content"}, {429, "Too Many Requests"},
-        {500, "Internal Server Error"}, {503, "Service Unavailable"},
+        {400, "Bad Request"},       {401, "Unauthorized"},           {403, "Forbidden"},
+        {404, "Not Found"},         {405, "Method Not Allowed"},     {409, "Conflict"},
+        {413, "Content Too Large"}, {415, "Unsupported Media Type"}, {422, "Unprocessable Content"},
+        {429, "Too Many Requests"}, {500, "Internal Server Error"},  {503, "Service Unavailable"},
     };
 
     for (size_t i = 0; i < AS_COUNT_OF(rows); i++) {

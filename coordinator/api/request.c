@@ -39,6 +39,7 @@ struct request *request_new(struct api *api, struct MHD_Connection *connection)
         as_buf_init(&request->target, FORWARD_TARGET_LEN_MAX + 1);
         as_buf_init(&request->words, FORWARD_TARGET_LEN_MAX + 1);
         as_buf_init(&request->answer.body, ANSWER_BYTES_MAX);
+        as_buf_init(&request->caller.participants, AS_GRANT_LINE_MAX);
         api->requests[api->request_count++] = request;
     }
     api->in_flight++;
@@ -59,13 +60,17 @@ struct request *request_new(struct api *api, struct MHD_Connection *connection)
     request->body_seen = 0;
     request->id[0] = request->name[0] = request->gid[0] = 0;
     request->branch = 0;
+    request->caller.anybody = false;
+    request->caller.roles = 0;
+    request->caller.name[0] = 0;
     return request;
 }
 
 static void answer_clear(struct answer *answer)
 {
     as_buf_close(&answer->body);
-    answer->allow = NULL;
+    answer->allow = answer->challenge = NULL;
+    answer->retry_s = 0;
     answer->location = false;
     answer->session = 0;
     answer->status = 0;
@@ -91,6 +96,7 @@ void request_release(struct request *request)
     buf_trim(&request->body, BODY_KEPT);
     buf_trim(&request->target, TARGET_KEPT);
     buf_trim(&request->words, TARGET_KEPT);
+    buf_trim(&request->caller.participants, TARGET_KEPT);
     answer_clear(&request->answer);
     (void)client_body_memory(request);
     (void)client_answer_memory(request, 0);
@@ -125,6 +131,7 @@ void requests_free(struct api *api)
         as_buf_close(&api->requests[i]->body);
         as_buf_close(&api->requests[i]->target);
         as_buf_close(&api->requests[i]->words);
+        as_buf_close(&api->requests[i]->caller.participants);
         answer_clear(&api->requests[i]->answer);
         as_free(api->requests[i]);
     }
@@ -212,8 +219,15 @@ enum MHD_Result request_respond(struct request *request)
     ok = MHD_add_response_header(response, "Content-Type", answer->type) == MHD_YES;
     if (answer->allow)
         ok = MHD_add_response_header(response, "Allow", answer->allow) == MHD_YES && ok;
-    if (answer->status == 503 || answer->status == 429)
-        ok = MHD_add_response_header(response, "Retry-After", "1") == MHD_YES && ok;
+    if (answer->challenge && answer->status == 401)
+        ok = MHD_add_response_header(response, "WWW-Authenticate", answer->challenge) == MHD_YES &&
+             ok;
+    if (answer->status == 503 || answer->status == 429) {
+        char retry[16];
+
+        (void)snprintf(retry, sizeof(retry), "%u", answer->retry_s ? answer->retry_s : 1u);
+        ok = MHD_add_response_header(response, "Retry-After", retry) == MHD_YES && ok;
+    }
     if (answer->location) {
         char location[AS_ID_LEN_MAX + 32];
 

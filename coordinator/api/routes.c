@@ -230,10 +230,12 @@ void handler_begin(struct request *request, const struct request_head *head)
     const char *path = target_path(request);
     unsigned allowed;
 
-    if (!path)
-        return;
     request->method = method_of(head->method);
-    route_find(request, path, request->method == FORWARD_POST);
+    if (path)
+        route_find(request, path, request->method == FORWARD_POST);
+    /* First of all, whatever else is wrong with it: who is not known hears no more than that. */
+    if (!auth_admit(request, head) || !path)
+        return;
     if (request->route == ROUTE_NONE) {
         handler_refuse(request, 404, "no_such_route",
                        "there is nothing at this path; see /openapi.yaml");
@@ -244,6 +246,8 @@ void handler_begin(struct request *request, const struct request_head *head)
         refuse_method(request, allowed);
         return;
     }
+    if (!auth_route(request))
+        return;
     if (request->answer.status)
         return;
     if (request->method == FORWARD_POST && !is_json(head->content_type))

@@ -25,6 +25,8 @@
 #define TURN_NS 20000000u /* of a turn, for requests: less than a heartbeat */
 #define HELD_MAX 32       /* that are taken up again at a time */
 #define CONNECTION_BYTES 16384
+#define STRANGERS_BODY_MAX \
+    65536 /* of who is not known: read and thrown away, so that the connection stays */
 
 /* --- libmicrohttpd's callbacks --- */
 
@@ -130,21 +132,24 @@ static const char *header(const struct request *request, const char *name)
 static enum MHD_Result on_headers(struct request *request, const char *method)
 {
     struct request_head head = {method, header(request, "Content-Type"),
-                                header(request, "Assent-Session")};
+                                header(request, "Assent-Session"),
+                                header(request, MHD_HTTP_HEADER_AUTHORIZATION)};
     const char *length = header(request, "Content-Length");
     uint64_t len = length ? strtoull(length, NULL, 10) : 0;
     size_t max = request->api->config.body_bytes_max;
 
     request->state = REQUEST_READING;
     handler_begin(request, &head);
-    if (request->conn && request->conn->surplus)
+    if (request->conn && request->conn->surplus && request->answer.status != 401)
         handler_refuse(request, 503, "overloaded",
                        "more connections than [api] connections_max, and each one waits for an "
                        "answer; try again later, or ask another node");
     else if (len > max && !request->answer.status)
         handler_refuse(request, 413, "body_too_large", "a body is at most %zu bytes here", max);
     /* Not read at all: libmicrohttpd closes the connection behind the answer. */
-    if (len > max || (request->conn && request->conn->surplus))
+    if (len > max || (request->conn && request->conn->surplus) ||
+        (request->answer.status == 401 &&
+         (len > STRANGERS_BODY_MAX || header(request, "Transfer-Encoding"))))
         return request_respond(request);
     request->state = REQUEST_READING;
     /* Called again behind the body. An answer now would make libmicrohttpd close the connection of
@@ -434,6 +439,7 @@ as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t 
     api->node = node;
     if (config->credentials)
         api_tls(api, config->credentials);
+    api->identifies = config->tokens || api->asks_clients;
     api->first_free = REQUEST_NONE;
     api->http.duration_ns = api->duration_ns;
     api->started_ns = uv_hrtime();

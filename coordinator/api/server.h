@@ -43,10 +43,12 @@ enum request_state {
 struct answer {
     int status;
     const char *type;
-    struct as_buf body; /* libmicrohttpd takes its memory */
-    const char *allow;  /* for 405, or NULL */
-    bool location;      /* of the request's id */
-    uint64_t session;   /* Assent-Session; 0: none */
+    struct as_buf body;    /* libmicrohttpd takes its memory */
+    const char *allow;     /* for 405, or NULL */
+    const char *challenge; /* WWW-Authenticate, for 401, or NULL */
+    uint32_t retry_s;      /* for 429 and 503; 0: 1 */
+    bool location;         /* of the request's id */
+    uint64_t session;      /* Assent-Session; 0: none */
 };
 
 struct request {
@@ -57,6 +59,7 @@ struct request {
     enum request_state state;
     enum route route;
     enum forward_method method;
+    struct auth_caller caller;
     enum node_read read;
     uint64_t session;     /* highest log index that the client has seen; 0: none */
     struct as_buf target; /* path and query as they came, and a NUL */
@@ -101,6 +104,13 @@ struct conn {
     uint32_t dribbles;                   /* looks in a row that found bytes but no request */
     uint64_t since_ms;                   /* in this place since then */
     uint64_t looked_ms;                  /* dribbles: the last look */
+    struct auth_certificate certificate;
+};
+
+/* How many log lines of one kind there were since then. */
+struct said {
+    uint64_t since_ms;
+    uint32_t count;
 };
 
 struct api {
@@ -136,8 +146,8 @@ struct api {
     struct answer_http http;
     struct tls_credentials *credentials; /* NULL: plain HTTP */
     bool asks_clients;                   /* for certificates */
-    uint64_t said_since_ms; /* refused connections are told from here on, some of them */
-    uint32_t said;
+    bool identifies;                     /* a request must say who asks */
+    struct said said_https, said_auth;
     struct as_hist duration_ns[ROUTE_COUNT];
     uint64_t started_ns;
 };
@@ -177,7 +187,7 @@ enum MHD_Result request_respond(struct request *request);
 /* What of a request's head is of interest, besides its target. */
 struct request_head {
     const char *method;
-    const char *content_type, *session; /* NULL: not given */
+    const char *content_type, *session, *authorization; /* NULL: not given */
 };
 
 /* The headers are there: finds the route and refuses what needs no body to be refused. */
@@ -251,8 +261,21 @@ gnutls_certificate_retrieve_function2 https_no_certificate;
 bool https_begin(struct api *api, struct conn *conn, struct MHD_Connection *connection);
 /* It ends. */
 void https_end(struct conn *conn, struct MHD_Connection *connection);
-/* Who asks: what the certificate of the client says. NOTFOUND: it has shown none. */
-as_err https_principal(const struct request *request, struct as_principal *ret) AS_MUSTCHECK;
+/* What the certificate of the client says; NULL: plain HTTP. */
+const struct auth_certificate *https_certificate(const struct request *request);
+
+/* --- refused.c --- */
+
+struct refused {
+    struct MHD_Connection *connection; /* NULL: another node passed it on */
+    const char *event, *why, *who;     /* who: NULL or "": not known */
+    enum route route;
+};
+
+/* A line about somebody who was refused; of a flood of them, a few. */
+void refused_say(struct api *api, struct said *said, const struct refused *refused);
+/* What an operator asks for. */
+void operator_say(const struct request *request);
 
 /* --- target.c --- */
 

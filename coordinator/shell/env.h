@@ -45,7 +45,7 @@ struct as_env {
 struct shell {
     struct as_env env;
     struct settings settings;
-    struct settings_tls tls;
+    struct settings_identity identity;
     uv_prepare_t turn;
     uv_signal_t terminate, interrupt, reload;
     uv_timer_t drain;

@@ -52,8 +52,10 @@ static const char help[] =
     "  key = node-1-key.pem\n"
     "  [api]\n"
     "  tls = yes\n"
+    "  tokens = tokens                     who may do what: assent token --help\n"
     "\n"
-    "SIGHUP reloads certificates. Log lines go to stderr. SIGTERM and SIGINT let what is under way "
+    "SIGHUP reloads certificates and tokens. Log lines go to stderr. SIGTERM and SIGINT let what "
+    "is under way "
     "end, a second one does not.\n"
     "Exit codes: 0 stopped when asked, 1 could not start, 2 wrong arguments or configuration,\n"
     "70 the decision log failed: look at its disk before you start again.\n";
@@ -111,14 +113,14 @@ static const char *wrong_switches(bool bootstrap, bool join, bool restore, bool 
 
 static int check_files(const char *config, const struct settings *settings)
 {
-    struct settings_tls tls;
+    struct settings_identity identity;
     char error[512];
 
-    if (settings_tls(settings, &tls, error) != AS_OK) {
+    if (settings_identity(settings, &identity, error) != AS_OK) {
         fprintf(stderr, "assentd: %s\n", error);
         return EXIT_USAGE;
     }
-    settings_tls_close(&tls);
+    settings_identity_close(&identity);
     printf("%s: good\n", config);
     return EXIT_FINE;
 }

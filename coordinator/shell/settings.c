@@ -48,6 +48,8 @@ static const struct config_key keys[] = {
     TEXT("api", "certificate", api_certificate, .required = false),
     TEXT("api", "key", api_key, .required = false),
     TEXT("api", "client_ca", api_client_ca, .required = false),
+    TEXT("api", "tokens", api_tokens, .required = false),
+    SWITCH("api", "health_open", api_health_open),
     NUMBER("api", connections_max, 1, 1000000),
     NUMBER("api", body_bytes_max, 1024, 3u << 20),
     NUMBER("api", memory_mib, 16, 1u << 20),
@@ -124,6 +126,22 @@ static as_err check_address(const char *path, const char *section, const char *a
              "insecure = yes in [%s] if everybody on that network may do everything; or listen on "
              "127.0.0.1",
              section, address, tls, section);
+    return refuse(ret_error, path, why);
+}
+
+/* An API that others can reach must ask them who they are, too. */
+static as_err check_identity(const struct settings *settings, const char *path, char *ret_error)
+{
+    char why[400];
+
+    if (settings->api_tokens[0] || settings->api_client_ca[0] || settings->api_insecure ||
+        net_address_loopback(settings->api_listen))
+        return AS_OK;
+    snprintf(why, sizeof(why),
+             "[api] listen: whoever reaches %.100s may do everything: name a file of tokens "
+             "(tokens = FILE, assent token new --help) or client_ca in [api], or set insecure = "
+             "yes there if everybody on that network may; or listen on 127.0.0.1",
+             settings->api_listen);
     return refuse(ret_error, path, why);
 }
 
@@ -215,6 +233,8 @@ static as_err check(struct settings *settings, const char *path, char *ret_error
                             settings->tls_ca[0] || settings->agents_insecure,
                             "give a [tls] section (docs/security.md)", ret_error);
     if (!err)
+        err = check_identity(settings, path, ret_error);
+    if (!err)
         err = check_cluster(settings, path, ret_error);
     if (!err)
         err = host_participants_check(&settings->participants, path, ret_error);
@@ -256,7 +276,8 @@ static as_err check_name(const struct settings *settings, const struct tls_crede
     return AS_ERR_INVALID;
 }
 
-as_err settings_tls(const struct settings *settings, struct settings_tls *ret, char ret_error[512])
+as_err settings_identity(const struct settings *settings, struct settings_identity *ret,
+                         char ret_error[512])
 {
     bool own = settings->api_certificate[0] != '\0';
     const struct tls_files links = {settings->tls_ca, settings->tls_certificate, settings->tls_key};
@@ -272,16 +293,19 @@ as_err settings_tls(const struct settings *settings, struct settings_tls *ret, c
         err = check_name(settings, ret->links, ret_error);
     if (!err && settings->api_tls)
         err = tls_credentials_read(&ret->api, &api, ret_error);
+    if (!err && settings->api_tokens[0])
+        err = tokens_read(&ret->tokens, settings->api_tokens, ret_error);
     if (err)
-        settings_tls_close(ret);
+        settings_identity_close(ret);
     return err;
 }
 
-void settings_tls_close(struct settings_tls *tls)
+void settings_identity_close(struct settings_identity *identity)
 {
-    tls_credentials_release(tls->links);
-    tls_credentials_release(tls->api);
-    memset(tls, 0, sizeof(*tls));
+    tls_credentials_release(identity->links);
+    tls_credentials_release(identity->api);
+    tokens_free(identity->tokens);
+    memset(identity, 0, sizeof(*identity));
 }
 
 void settings_node(const struct settings *settings, struct node_config *ret)
@@ -318,5 +342,6 @@ void settings_api(const struct settings *settings, struct api_config *ret)
     ret->request_timeout_s = (uint32_t)settings->request_timeout_s;
     ret->answer_timeout_s = (uint32_t)settings->answer_timeout_s;
     ret->timeout_ms_default = (uint32_t)settings->timeout_ms_default;
+    ret->health_open = settings->api_health_open;
     ret->version = AS_VERSION;
 }

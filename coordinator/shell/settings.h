@@ -35,7 +35,8 @@ struct settings {
     char api_listen[256];
     bool api_insecure, api_tls;
     char api_certificate[SETTINGS_PATH_MAX], api_key[SETTINGS_PATH_MAX]; /* "": those of [tls] */
-    char api_client_ca[SETTINGS_PATH_MAX];
+    char api_client_ca[SETTINGS_PATH_MAX], api_tokens[SETTINGS_PATH_MAX];
+    bool api_health_open;
     uint64_t connections_max, body_bytes_max, memory_mib;
     uint64_t idle_timeout_s, request_timeout_s, answer_timeout_s;
     /* [agents] */
@@ -60,15 +61,16 @@ struct settings {
 /* INVALID and others: ret_error says what is wrong and what is allowed. Close them either way. */
 as_err settings_read(const char *path, struct settings *ret, char ret_error[512]) AS_MUSTCHECK;
 void settings_close(struct settings *settings);
-/* What of TLS is configured; NULL: links, or the API, without it. */
-struct settings_tls {
-    struct tls_credentials *links, *api;
+/* The files by which this node and its peers know each other, read. */
+struct settings_identity {
+    struct tls_credentials *links, *api; /* NULL: links, or the API, without TLS */
+    struct tokens *tokens;               /* of the API; NULL: none */
 };
 
 /* Reads the files that the settings name. INVALID and others: ret_error says what is wrong; nothing is held then. */
-as_err settings_tls(const struct settings *settings, struct settings_tls *ret,
-                    char ret_error[512]) AS_MUSTCHECK;
-void settings_tls_close(struct settings_tls *tls);
+as_err settings_identity(const struct settings *settings, struct settings_identity *ret,
+                         char ret_error[512]) AS_MUSTCHECK;
+void settings_identity_close(struct settings_identity *identity);
 void settings_node(const struct settings *settings, struct node_config *ret);
 void settings_api(const struct settings *settings, struct api_config *ret);
 

@@ -157,8 +157,8 @@ static as_err open_net(struct shell *shell, uint16_t *ret_agents_port, uint16_t 
     err = net_new(&env->net, &env->loop, &callbacks);
     if (err)
         return fail(ret_error, err, as_err_text(err), "");
-    if (shell->tls.links)
-        net_tls(env->net, shell->tls.links);
+    if (shell->identity.links)
+        net_tls(env->net, shell->identity.links);
     err = net_listen(env->net, shell->settings.agents_listen, ret_agents_port, why);
     if (err)
         return fail(ret_error, err, "[agents] listen", why);
@@ -166,7 +166,8 @@ static as_err open_net(struct shell *shell, uint16_t *ret_agents_port, uint16_t 
     err = files_prepare(&shell->settings, &config.connections_max, why);
     if (err)
         return fail(ret_error, err, why, "");
-    config.credentials = shell->tls.api;
+    config.credentials = shell->identity.api;
+    config.tokens = shell->identity.tokens;
     err = api_new(&env->api, &config, &env->loop, env->node, ret_api_port, why);
     return err ? fail(ret_error, err, "[api] listen", why) : AS_OK;
 }
@@ -188,8 +189,8 @@ static as_err open_local(struct shell *shell, char *ret_error)
             others.list[i--] = others.list[--others.count];
     }
     err = local_open(&shell->env.local, &shell->env.loop, shell->env.node, settings->id,
-                     settings->cluster, name, &others, &settings->participants, shell->tls.links,
-                     env_end_process);
+                     settings->cluster, name, &others, &settings->participants,
+                     shell->identity.links, env_end_process);
     return err ? fail(ret_error, err, "cannot serve the participants", as_err_text(err)) : AS_OK;
 }
 
@@ -269,34 +270,48 @@ static void say_tls(const char *event, const struct tls_credentials *credentials
     say(AS_TRACE_INFO, event, "of", of, "days_left", days, NULL);
 }
 
+static void say_identity(const struct settings_identity *identity, const char *certificates,
+                         const char *tokens)
+{
+    char count[16];
+
+    say_tls(certificates, identity->links, "links");
+    say_tls(certificates, identity->api, "api");
+    if (!identity->tokens)
+        return;
+    snprintf(count, sizeof(count), "%" PRIu32, tokens_count(identity->tokens));
+    say(AS_TRACE_INFO, tokens, "count", count, NULL);
+}
+
 /* All files or none. What is connected goes on, with all that is under way there. */
 static void on_reload(uv_signal_t *handle, int number)
 {
     struct shell *shell = handle->data;
-    struct settings_tls tls;
+    struct settings_identity before = shell->identity, now;
     char why[512];
 
     (void)number;
-    if (!shell->tls.links && !shell->tls.api) {
+    if (!before.links && !before.api && !before.tokens) {
         say(AS_TRACE_INFO, "nothing_to_reload", "text",
-            "SIGHUP reloads certificates, and none are configured", NULL);
+            "SIGHUP reloads certificates and tokens, and none are configured", NULL);
         return;
     }
-    if (settings_tls(&shell->settings, &tls, why)) {
+    if (settings_identity(&shell->settings, &now, why)) {
         say(AS_TRACE_ALARM, "certificates_not_reloaded", "why", why, "text",
-            "the certificates loaded before stay in use", NULL);
+            "the certificates and tokens loaded before stay in use", NULL);
         return;
     }
-    settings_tls_close(&shell->tls);
-    shell->tls = tls;
-    if (tls.links) {
-        net_tls(shell->env.net, tls.links);
-        local_tls(shell->env.local, tls.links);
+    if (now.links) {
+        net_tls(shell->env.net, now.links);
+        local_tls(shell->env.local, now.links);
     }
-    if (tls.api)
-        api_tls(shell->env.api, tls.api);
-    say_tls("certificates_reloaded", tls.links, "links");
-    say_tls("certificates_reloaded", tls.api, "api");
+    if (now.api)
+        api_tls(shell->env.api, now.api);
+    if (now.tokens)
+        api_tokens(shell->env.api, now.tokens);
+    shell->identity = now;
+    settings_identity_close(&before);
+    say_identity(&now, "certificates_reloaded", "tokens_reloaded");
 }
 
 static as_err open_handles(struct shell *shell)
@@ -338,7 +353,7 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings,
     *ret_shell = shell;
     err = check_start(settings, origin->start, ret_error);
     if (!err)
-        err = settings_tls(settings, &shell->tls, ret_error);
+        err = settings_identity(settings, &shell->identity, ret_error);
     if (!err)
         err = open_disk(shell, origin->start, ret_error);
     if (!err)
@@ -358,8 +373,7 @@ as_err shell_open(struct shell **ret_shell, const struct settings *settings,
     node_start(shell->env.node);
     say_started(shell, &report, api_port, agents_port);
     notify_ready(&shell->notify); /* it listens; who leads is found out while it serves */
-    say_tls("certificates", shell->tls.links, "links");
-    say_tls("certificates", shell->tls.api, "api");
+    say_identity(&shell->identity, "certificates", "tokens");
     return AS_OK;
 }
 
@@ -480,6 +494,6 @@ void shell_close(struct shell *shell)
     uv_walk(&shell->env.loop, close_handle, shell);
     uv_run(&shell->env.loop, UV_RUN_DEFAULT);
     AS_ASSERT(uv_loop_close(&shell->env.loop) == 0);
-    settings_tls_close(&shell->tls);
+    settings_identity_close(&shell->identity);
     as_free(shell);
 }

@@ -19,7 +19,8 @@ static void check_request(struct as_bytes bytes)
 
     if (forward_request_take(bytes, &request))
         return;
-    AS_ASSERT(within(request.target, bytes) && within(request.body, bytes));
+    AS_ASSERT(within(request.target, bytes) && within(request.body, bytes) &&
+              within(request.participants, bytes));
     AS_ASSERT(request.target.len > 0 && request.target.data[0] == '/');
     AS_ASSERT(!memchr(request.target.data, 0, request.target.len));
     AS_ASSERT(forward_method_text(request.method)[0]);

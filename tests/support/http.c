@@ -46,6 +46,10 @@ void http_at(const char *api, const char *method, const char *path, const char *
     curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
     if (getenv("ASSENT_CA"))
         curl_easy_setopt(curl, CURLOPT_CAINFO, getenv("ASSENT_CA"));
+    if (getenv("ASSENT_TOKEN")) {
+        curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
+        curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, getenv("ASSENT_TOKEN"));
+    }
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &text);
     if (body) {

@@ -14,7 +14,8 @@ struct answer {
     char content_type[64];
 };
 
-/* `timeout_ms` of the whole exchange. `method` NULL: GET, or POST if there is a body. $ASSENT_CA: whose certificates are trusted. */
+/* `timeout_ms` of the whole exchange. `method` NULL: GET, or POST if there is a body. $ASSENT_CA: whose
+ * certificates are trusted; $ASSENT_TOKEN: shown. */
 void http_at(const char *api, const char *method, const char *path, const char *body,
              long timeout_ms, struct answer *ret_answer);
 void answer_free(struct answer *answer);

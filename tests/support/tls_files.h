@@ -60,6 +60,23 @@ static inline void test_tls_leaf(const char *dir, const char *name, const char *
     certificate_close(&pem);
 }
 
+/* A PEM file that is there. */
+static inline void test_tls_take(const char *dir, const char *name, struct as_buf *ret)
+{
+    char path[512];
+    FILE *file;
+    uint8_t *room;
+
+    as_buf_init(ret, 1u << 20);
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    file = fopen(path, "re");
+    assert_non_null(file);
+    room = as_buf_extend(ret, 65536);
+    assert_non_null(room);
+    ret->len = fread(room, 1, 65536, file);
+    fclose(file);
+}
+
 /* Certificate and key may be of different names, to see what comes of it. */
 static inline as_err test_tls_read(struct tls_credentials **ret, const char *dir, const char *ca,
                                    const char *certificate, const char *key, char *ret_why)

@@ -115,6 +115,15 @@ int run_assent(const char *const *args, char **ret_out)
 
 /* --- The sandbox --- */
 
+void token_read(const char *path, char ret_token[128])
+{
+    FILE *file = fopen(path, "re");
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%127s", ret_token), 1);
+    fclose(file);
+}
+
 static void read_description(struct sandbox *sandbox, const char *line)
 {
     cJSON *json = cJSON_Parse(line);
@@ -141,10 +150,13 @@ static void read_description(struct sandbox *sandbox, const char *line)
 #undef COPY_TEXT
     }
     if (cJSON_GetObjectItem(json, "tls")) {
-        char ca[400];
+        char ca[400], token[128];
 
         snprintf(ca, sizeof(ca), "%s/ca.pem", cJSON_GetObjectItem(json, "tls")->valuestring);
         setenv("ASSENT_CA", ca, 1); /* of our own requests, and of `assent` */
+        token_read(cJSON_GetObjectItem(cJSON_GetObjectItem(json, "tokens"), "all")->valuestring,
+                   token);
+        setenv("ASSENT_TOKEN", token, 1);
     }
     databases = cJSON_GetObjectItem(json, "databases");
     cJSON_ArrayForEach(database, databases)

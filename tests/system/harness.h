@@ -46,6 +46,8 @@ void sandbox_start(struct sandbox *sandbox, const char *const *extra);
 bool no_agents(void);
 /* The process that serves the participant: its agent, or else the coordinator. */
 const char *agent_of(const char *participant);
+/* What a ROLE.token of a sandbox with --tls holds. */
+void token_read(const char *path, char ret_token[128]);
 /* Demands that the sandbox ends by itself and leaves no process. */
 void sandbox_stop(struct sandbox *sandbox);
 /* `assent sandbox VERB NAME --dir D [--env K=V]...`; names: node-1, agent-bank_a, database-bank_a.

@@ -129,19 +129,24 @@ void wait_caught_up(const struct sandbox *sandbox, int place)
 
 /* --- Logs --- */
 
-bool log_says(const struct sandbox *sandbox, const char *name, const char *what)
+int log_lines(const struct sandbox *sandbox, const char *name, const char *what)
 {
     char path[400], line[4096];
-    bool found = false;
+    int count = 0;
     FILE *file;
 
     snprintf(path, sizeof(path), "%s/log/%s.log", sandbox->dir, name);
     file = fopen(path, "r");
-    while (file && !found && fgets(line, sizeof(line), file))
-        found = strstr(line, what) != NULL;
+    while (file && fgets(line, sizeof(line), file))
+        count += strstr(line, what) != NULL;
     if (file)
         fclose(file);
-    return found;
+    return count;
+}
+
+bool log_says(const struct sandbox *sandbox, const char *name, const char *what)
+{
+    return log_lines(sandbox, name, what) > 0;
 }
 
 struct saying {
@@ -163,6 +168,27 @@ void wait_log_says(const struct sandbox *sandbox, const char *name, const char *
 
     snprintf(text, sizeof(text), "%s says %s", name, what);
     wait_for(text, is_said, &saying, DEADLINE_MS);
+}
+
+struct awaited {
+    const struct sandbox *sandbox;
+    const char *name, *what;
+    int more_than;
+};
+
+static bool is_counted(void *ctx)
+{
+    const struct awaited *awaited = ctx;
+
+    return log_lines(awaited->sandbox, awaited->name, awaited->what) > awaited->more_than;
+}
+
+void node_reload(const struct sandbox *sandbox, const char *name, const char *what)
+{
+    struct awaited awaited = {sandbox, name, what, log_lines(sandbox, name, what)};
+
+    kill(sandbox_pid(sandbox, name), SIGHUP);
+    wait_for(what, is_counted, &awaited, DEADLINE_MS);
 }
 
 /* --- Members --- */

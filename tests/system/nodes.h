@@ -22,6 +22,10 @@ void wait_caught_up(const struct sandbox *sandbox, int place);
 /* The log of the process has such a line. */
 bool log_says(const struct sandbox *sandbox, const char *name, const char *what);
 void wait_log_says(const struct sandbox *sandbox, const char *name, const char *what);
+/* In how many lines. */
+int log_lines(const struct sandbox *sandbox, const char *name, const char *what);
+/* Sends SIGHUP and waits until the log says once more what has come of it. */
+void node_reload(const struct sandbox *sandbox, const char *name, const char *what);
 
 /* Waits until node `asked` says that `id` is a member that votes, or is none. */
 void wait_member(const struct sandbox *sandbox, int asked, int id, bool there);

@@ -166,6 +166,19 @@ static void an_agent_serves_only_what_it_is_named_for(void **state)
     must_be_refused("operator", msgs, 1, "neither an agent's nor a node's");
 }
 
+/* What a node has asked its clients, another node believes; nobody else may pass on anything. */
+static void only_nodes_pass_requests_on(void **state)
+{
+    const struct as_wire_msg msgs[] = {
+        {.type = AS_WIRE_HELLO,
+         .hello = {.agent_id = 77, .cluster = text("sandbox"), .name = text("evil")}},
+        {.type = AS_WIRE_FORWARD, .forward = {.number = 1, .bytes = text("anything")}}};
+
+    (void)state;
+    must_be_refused("other-agent", msgs, 2, "a message that only a node sends");
+    must_be_refused("other-agent", &msgs[1], 1, "the first message must be HELLO or PEER");
+}
+
 static void a_node_is_only_itself(void **state)
 {
     struct as_wire_msg msg = {.type = AS_WIRE_PEER,
@@ -311,6 +324,36 @@ static void a_node_listens_wider_only_with_tls(void **state)
                "it names assent://sandbox/node/3, but this node must be assent://sandbox/node/1");
 }
 
+/* With TLS, but whoever comes may do everything. */
+static void a_node_listens_wider_only_with_an_identity(void **state)
+{
+    static const struct {
+        const char *line, *says;
+    } rows[] = {
+        {"", "name a file of tokens"},
+        {"health_open=yes", "name a file of tokens"},
+        {"insecure=yes", "no decision log here"}, /* the listener is well */
+        {"client_ca=%s/ca.pem", "no decision log here"},
+        {"tokens=%s/none", "none: No such file or directory"},
+    };
+    char config[2048], line[400];
+
+    (void)state;
+    for (size_t i = 0; i < AS_COUNT_OF(rows); i++) {
+        const char *dir = strstr(rows[i].line, "%s");
+
+        snprintf(line, sizeof(line), "%.*s%s%s",
+                 (int)(dir ? dir - rows[i].line : (ptrdiff_t)strlen(rows[i].line)), rows[i].line,
+                 dir ? evil_dir : "", dir ? dir + 2 : "");
+        snprintf(config, sizeof(config),
+                 "[node]\ncluster=sandbox\nid=3\ndata_dir=%s/x\n[tls]\nca=%s/ca.pem\n"
+                 "certificate=%s/node-3.pem\nkey=%s/node-3-key.pem\n"
+                 "[api]\ntls=yes\nlisten=0.0.0.0:0\n%s\n",
+                 evil_dir, evil_dir, evil_dir, evil_dir, line);
+        run_daemon("assentd", config, 10, rows[i].says);
+    }
+}
+
 static void agent_config(char *ret, size_t size, const char *coordinators, const char *participant)
 {
     snprintf(ret, size,
@@ -399,39 +442,10 @@ static void serial_of(int node, char ret_serial[128])
     curl_easy_cleanup(curl);
 }
 
-static int log_count(const char *name, const char *what)
-{
-    char command[512];
-    FILE *out;
-    int count = -1;
-
-    snprintf(command, sizeof(command), "grep -c '%s' %s/log/%s.log", what, sandbox.dir, name);
-    out = popen(command, "r");
-    assert_non_null(out);
-    assert_int_equal(fscanf(out, "%d", &count), 1);
-    (void)pclose(out);
-    return count;
-}
-
-struct awaited {
-    const char *name, *what;
-    int more_than;
-};
-
-static bool is_counted(void *ctx)
-{
-    const struct awaited *awaited = ctx;
-
-    return log_count(awaited->name, awaited->what) > awaited->more_than;
-}
-
 /* Sends SIGHUP and waits until the log says once more what has come of it. */
-static void hang_up(const char *name, const char *what)
+static void reload(const char *name, const char *what)
 {
-    struct awaited awaited = {name, what, log_count(name, what)};
-
-    kill(sandbox_pid(&sandbox, name), SIGHUP);
-    wait_for(what, is_counted, &awaited, DEADLINE_MS);
+    node_reload(&sandbox, name, what);
 }
 
 static const char *const processes[] = {"node-1", "node-2", "node-3", "agent-bank_a",
@@ -447,7 +461,7 @@ static int sessions_lost(void)
     int count = 0;
 
     for (int i = 0; i < process_count(); i++)
-        count += log_count(processes[i], "event=session_down");
+        count += log_lines(&sandbox, processes[i], "event=session_down");
     return count;
 }
 
@@ -467,7 +481,7 @@ static void new_certificates_while_money_moves(void **state)
     serial_of(0, after);
     assert_string_equal(before, after);
     for (int i = 0; i < process_count(); i++) {
-        hang_up(processes[i], "event=certificates_reloaded of=links");
+        reload(processes[i], "event=certificates_reloaded of=links");
         load_wait_commits(TRANSFERS);
     }
     serial_of(0, after);
@@ -491,36 +505,57 @@ static void a_bad_file_changes_nothing(void **state)
              "cp %s/node-1.pem %s/kept.pem && cp %s/node-2.pem %s/node-1.pem", tls_dir, evil_dir,
              tls_dir, tls_dir);
     assert_int_equal(system(command), 0);
-    hang_up("node-1", "event=certificates_not_reloaded");
+    reload("node-1", "event=certificates_not_reloaded");
     assert_true(log_says(&sandbox, "node-1", "this is not the certificate"));
     serial_of(0, after);
     assert_string_equal(before, after);
     load_wait_commits(TRANSFERS);
     snprintf(command, sizeof(command), "cp %s/kept.pem %s/node-1.pem", evil_dir, tls_dir);
     assert_int_equal(system(command), 0);
-    hang_up("node-1", "event=certificates_reloaded of=links");
+    reload("node-1", "event=certificates_reloaded of=links");
+    load_stop();
+    load_check(PREPARED_GONE_MS);
+}
+
+/* Tokens and certificates together, all or nothing; the load shows a token all the time. */
+static void new_tokens_while_money_moves(void **state)
+{
+    const char *const renew[] = {"certs",   tls_dir,  "--cluster", "sandbox",
+                                 "--renew", "--node", "1",         NULL};
+    char command[2000], before[128], after[128];
+    int lost = sessions_lost();
+
+    (void)state;
+    load_start(&sandbox);
+    load_wait_commits(TRANSFERS);
+    serial_of(0, before);
+    snprintf(command, sizeof(command),
+             "cp %s/etc/tokens %s/kept.tokens && echo nonsense >> %s/etc/tokens", sandbox.dir,
+             evil_dir, sandbox.dir);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(run_assent(renew, NULL), 0);
+    reload("node-1", "event=certificates_not_reloaded");
+    assert_true(log_says(&sandbox, "node-1", "etc/tokens: line 6: role= is missing"));
+    serial_of(0, after);
+    assert_string_equal(before, after);
+    load_wait_commits(TRANSFERS);
+    snprintf(command, sizeof(command),
+             "cp %s/kept.tokens %s/etc/tokens && %s/assent token new --name new --role viewer "
+             "--file %s/etc/tokens > %s/new.token",
+             evil_dir, sandbox.dir, AS_TEST_BIN, sandbox.dir, evil_dir);
+    assert_int_equal(system(command), 0);
+    for (int i = 0; i < sandbox.node_count; i++) {
+        reload(sandbox.nodes[i].name, "event=tokens_reloaded count=6");
+        load_wait_commits(TRANSFERS);
+    }
+    serial_of(0, after);
+    assert_string_not_equal(before, after);
+    assert_int_equal(sessions_lost(), lost);
     load_stop();
     load_check(PREPARED_GONE_MS);
 }
 
 /* --- Setting up --- */
-
-static void read_text(const char *dir, const char *name, struct as_buf *ret)
-{
-    char path[400];
-    FILE *file;
-    uint8_t *room;
-    size_t n;
-
-    as_buf_init(ret, 1u << 20);
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    file = fopen(path, "r");
-    assert_non_null(file);
-    room = as_buf_extend(ret, 65536);
-    n = fread(room, 1, 65536, file);
-    ret->len = n;
-    fclose(file);
-}
 
 static void make_evil(void)
 {
@@ -529,8 +564,8 @@ static void make_evil(void)
 
     snprintf(evil_dir, sizeof(evil_dir), "%s/evil", sandbox.dir);
     assert_int_equal(mkdir(evil_dir, 0700), 0);
-    read_text(tls_dir, "ca.pem", &ours.certificate);
-    read_text(tls_dir, "ca-key.pem", &ours.key);
+    test_tls_take(tls_dir, "ca.pem", &ours.certificate);
+    test_tls_take(tls_dir, "ca-key.pem", &ours.key);
     test_tls_make(evil_dir, "two", NULL, -2, 1, NULL, &two);
     test_tls_leaf(evil_dir, "foreign", "assent://sandbox/agent/bank_a", 0, 1, &two);
     test_tls_leaf(evil_dir, "other-agent", "assent://sandbox/agent/bank_z", 0, 1, &ours);
@@ -572,14 +607,17 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(money_moves),
         cmocka_unit_test(an_agent_serves_only_what_it_is_named_for),
+        cmocka_unit_test(only_nodes_pass_requests_on),
         cmocka_unit_test(a_node_is_only_itself),
         cmocka_unit_test(wrong_certificates_do_not_get_in),
         cmocka_unit_test(plain_bytes_to_tls_ports),
         cmocka_unit_test(a_node_listens_wider_only_with_tls),
+        cmocka_unit_test(a_node_listens_wider_only_with_an_identity),
         cmocka_unit_test(an_agent_must_be_named_for_its_participants),
         cmocka_unit_test(nobody_poses_as_a_node),
         cmocka_unit_test(new_certificates_while_money_moves),
         cmocka_unit_test(a_bad_file_changes_nothing),
+        cmocka_unit_test(new_tokens_while_money_moves),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -58,7 +58,28 @@ static void tls_section(const struct world *world, const char *name, char ret_te
                        dir, dir, name, dir, name);
 }
 
-/* Certificates for all, and the authority for our own requests. */
+/* The token that our own requests show. */
+static bool token_make(struct world *world)
+{
+    char path[200], token[128] = "";
+    FILE *file;
+
+    if (!world_run(world,
+                   "%s/assent token new --name torture --role app --role viewer --role operator"
+                   " --participant bank_a --participant bank_b --participant bank_c"
+                   " --file %s/etc/tokens > %s/etc/token",
+                   world->bin, world->dir, world->dir))
+        return world_fail(world, "assent token failed: see log/commands.log");
+    (void)snprintf(path, sizeof(path), "%s/etc/token", world->dir);
+    file = fopen(path, "re");
+    if (file && fscanf(file, "%127s", token) != 1)
+        token[0] = 0;
+    if (file)
+        (void)fclose(file);
+    return setenv("ASSENT_TOKEN", token, 1) == 0;
+}
+
+/* Certificates for all, and the authority and a token for our own requests. */
 static bool tls_make(struct world *world)
 {
     char ca[200];
@@ -72,26 +93,27 @@ static bool tls_make(struct world *world)
                    " --agent bank_a --agent bank_b --agent bank_c",
                    world->bin, world->dir))
         return world_fail(world, "assent certs failed: see log/commands.log");
-    return setenv("ASSENT_CA", ca, 1) == 0;
+    return setenv("ASSENT_CA", ca, 1) == 0 && token_make(world);
 }
 
 static bool node_configure(struct world *world, const struct node *node)
 {
-    char text[2048], tls[640];
+    char text[2048], tls[640], api[256] = "insecure = yes\n";
 
     tls_section(world, node->process.name, tls);
+    if (world->tls)
+        (void)snprintf(api, sizeof(api), "tls = yes\ntokens = %s/etc/tokens\n", world->dir);
     (void)snprintf(text, sizeof(text),
                    "[node]\nid = %d\ncluster = " WORLD_CLUSTER "\ndata_dir = %s\n"
-                   "[api]\nlisten = %s:%d\n%s = yes\n"
+                   "[api]\nlisten = %s:%d\n%s"
                    "[agents]\nlisten = %s:%d\n%s"
                    "[log]\nsegment_kib = %d\nsnapshot_kib = %d\n"
                    "[cluster]\nincarnation = %016llx\n"
                    "nodes = 1=10.77.0.11:%d, 2=10.77.0.12:%d, 3=10.77.0.13:%d\n%s",
-                   node->id, node->dir, node->process.place->ip, WORLD_API_PORT,
-                   world->tls ? "tls" : "insecure", node->process.place->ip, WORLD_LINK_PORT,
-                   world->tls ? "" : "insecure = yes\n", SEGMENT_KIB, SNAPSHOT_KIB,
-                   (unsigned long long)(world->seed | 1), WORLD_LINK_PORT, WORLD_LINK_PORT,
-                   WORLD_LINK_PORT, tls);
+                   node->id, node->dir, node->process.place->ip, WORLD_API_PORT, api,
+                   node->process.place->ip, WORLD_LINK_PORT, world->tls ? "" : "insecure = yes\n",
+                   SEGMENT_KIB, SNAPSHOT_KIB, (unsigned long long)(world->seed | 1),
+                   WORLD_LINK_PORT, WORLD_LINK_PORT, WORLD_LINK_PORT, tls);
     return write_file(world, node->process.name, text);
 }
 

@@ -717,10 +717,10 @@ static void test_openapi(void **state)
     fake_close(&fake);
 }
 
-/* The method's line below the path's line, before the next path. */
-static bool openapi_has(const char *yaml, const char *path, const char *method)
+/* The method's line below the path's line, before the next path; behind it, the roles. */
+static bool openapi_has(const char *yaml, const char *path, const char *method, unsigned roles)
 {
-    char line[128], lower[16] = "";
+    char line[128], lower[16] = "", text[AS_ROLES_TEXT_MAX], spaced[64] = "", *out = spaced;
     const char *at, *end;
 
     for (size_t i = 0; method[i] && i < sizeof(lower) - 1; i++)
@@ -734,15 +734,27 @@ static bool openapi_has(const char *yaml, const char *path, const char *method)
         end++;
     (void)snprintf(line, sizeof(line), "\n    %s:\n", lower);
     at = strstr(at, line);
+    if (!at || at >= end)
+        return false;
+    for (const char *in = as_roles_text(roles, text); *in; in++) {
+        *out++ = *in;
+        if (*in == ',')
+            *out++ = ' ';
+    }
+    (void)snprintf(line, sizeof(line), "{ token: [%s] }", spaced);
+    at = strstr(at, "\n      security: ");
+    end = at ? strchr(at + 1, '\n') : NULL;
+    at = at ? strstr(at, line) : NULL;
     return at && at < end;
 }
 
 /* What is described is what is served, route by route. */
 static void test_openapi_routes(void **state)
 {
-#define ROUTE_ROW(name, method, path) {method, path},
+#define ROUTE_ROW(name, method, path, roles) {method, path, roles},
     static const struct {
         const char *method, *path;
+        unsigned roles;
     } routes[] = {ANSWER_ROUTE_MAP(ROUTE_ROW)};
 #undef ROUTE_ROW
     size_t described = 0;
@@ -753,8 +765,10 @@ static void test_openapi_routes(void **state)
     answer_openapi(&yaml);
     as_put_u8(&yaml, 0);
     for (size_t i = ROUTE_NONE + 1; i < ROUTE_COUNT; i++) {
-        if (!openapi_has((const char *)yaml.data, routes[i].path, routes[i].method))
-            fail_msg("docs/openapi.yaml lacks %s %s", routes[i].method, routes[i].path);
+        if (!openapi_has((const char *)yaml.data, routes[i].path, routes[i].method,
+                         routes[i].roles))
+            fail_msg("docs/openapi.yaml lacks %s %s, or its roles", routes[i].method,
+                     routes[i].path);
     }
     for (const char *at = (const char *)yaml.data; (at = strstr(at, "operationId: ")); at++)
         described++;
