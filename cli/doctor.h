@@ -29,6 +29,7 @@ struct doctor_file {
     char nodes[4096];           /* of a node: [cluster] nodes */
     char coordinators[4096];    /* of an agent */
     char tls[3][1024];          /* [tls] ca, certificate, key */
+    char tokens[1024];          /* [api] tokens */
     bool api_tls;
     uint64_t segment_kib;
     size_t participant_count;

@@ -13,8 +13,10 @@
 
 #include "cli/doctor.h"
 #include "cli/rest.h"
+#include "common/utc.h"
 #include "common/uv/config.h"
 #include "common/uv/tls.h"
+#include "common/uv/token.h"
 
 #define CERTIFICATE_DAYS_MIN 30
 
@@ -34,6 +36,7 @@ static const struct config_key keys[] = {
     TEXT("tls", "ca", tls[0]),
     TEXT("tls", "certificate", tls[1]),
     TEXT("tls", "key", tls[2]),
+    TEXT("api", "tokens", tokens),
     {.section = "api",
      .key = "tls",
      .kind = CONFIG_BOOL,
@@ -185,6 +188,37 @@ static void check_certificate(struct doctor *doctor, const struct doctor_file *f
         doctor_finding(doctor, VERDICT_OK, "tls", file->tls[1], NULL, "it ends in %lld days", days);
 }
 
+/* Tokens and certificates that end soon; whether the file is right its daemon has said. */
+static void check_tokens(struct doctor *doctor, const struct doctor_file *file)
+{
+    const int64_t soon = (int64_t)time(NULL) + (int64_t)CERTIFICATE_DAYS_MIN * 86400;
+    char why[TOKEN_WHY_BYTES], until[AS_UTC_LEN + 1];
+    struct as_grants grants;
+    size_t ending = 0;
+
+    if (!file->tokens[0])
+        return;
+    if (token_file_read(file->tokens, &grants, why)) {
+        doctor_finding(doctor, VERDICT_FAIL, "tokens", file->path,
+                       "assent token list FILE; docs/security.md", "%s", why);
+        return;
+    }
+    for (uint32_t i = 0; i < grants.count; i++) {
+        const struct as_grant *grant = &grants.list[i];
+
+        if (!grant->expires || grant->expires > soon)
+            continue;
+        ending++;
+        doctor_finding(doctor, VERDICT_WARN, "tokens", file->tokens,
+                       "assent token new, then systemctl reload; or delete the line",
+                       "%s may ask until %s", grant->name, as_utc_format(grant->expires, until));
+    }
+    if (!ending)
+        doctor_finding(doctor, VERDICT_OK, "tokens", file->tokens, NULL, "%u lines",
+                       (unsigned)grants.count);
+    as_grants_close(&grants);
+}
+
 static bool read_file(struct doctor *doctor, struct doctor_file *file, const char *daemon)
 {
     const struct config_schema schema = {.keys = keys,
@@ -206,6 +240,7 @@ static bool read_file(struct doctor *doctor, struct doctor_file *file, const cha
     ask_daemon(doctor, file->path, daemon);
     check_secret(doctor, file);
     check_certificate(doctor, file);
+    check_tokens(doctor, file);
     trust(file);
     return true;
 }

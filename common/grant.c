@@ -302,10 +302,13 @@ static size_t lines_count(struct as_bytes text)
 
 static bool hash_same(const uint8_t *a, const uint8_t *b)
 {
-    volatile uint8_t differ = 0; /* volatile: no compiler may leave early */
+    uint64_t left[AS_HASH_LEN / 8], right[AS_HASH_LEN / 8];
+    volatile uint64_t differ; /* volatile: all words are looked at before anything is known */
 
-    for (size_t i = 0; i < AS_HASH_LEN; i++)
-        differ = (uint8_t)(differ | (a[i] ^ b[i]));
+    memcpy(left, a, sizeof(left));
+    memcpy(right, b, sizeof(right));
+    differ =
+        (left[0] ^ right[0]) | (left[1] ^ right[1]) | (left[2] ^ right[2]) | (left[3] ^ right[3]);
     return differ == 0;
 }
 
@@ -387,7 +390,8 @@ uint32_t as_grants_by_hash(const struct as_grants *grants, const uint8_t sha256[
 {
     uint32_t found = grants->count;
 
-    /* To the end: how long it takes tells nothing of where, or how nearly, one was found. */
+    /* To the end: how long it takes tells nothing of where, or how nearly, one was found. For a thousand lines some
+     * microseconds. */
     for (uint32_t i = 0; i < grants->count; i++)
         if (hash_same(grants->list[i].sha256, sha256) && !grants->list[i].certificate)
             found = i;

@@ -87,6 +87,21 @@ static void write_node_file(const char *data_dir, const char *more)
     fclose(file);
 }
 
+/* A node's file that names a file of tokens with this line. */
+static void write_tokens(const char *line)
+{
+    char path[400], more[500];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/tokens", sandbox.dir);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(line, file);
+    fclose(file);
+    snprintf(more, sizeof(more), "tokens = %s\n", path);
+    write_node_file(sandbox.nodes[0].dir, more);
+}
+
 static void a_good_cluster_is_found_good(void **state)
 {
     char nodes[3][400], agents[2][400];
@@ -133,6 +148,18 @@ static void wrong_files_are_found(void **state)
     expect(&found, "fail", "config", "everybody may read it");
     expect(&found, "fail", "database", "onnection");
     assert_null(strstr(found.text, "sesame"));
+    diagnosis_free(&found);
+
+    /* Tokens: one that is over, and a file that its daemon refuses. */
+    write_tokens("old role=viewer certificate expires=2020-01-01T00:00:00Z\n");
+    doctor(&found, (const char *[]){"--node", node_file, "--api", sandbox.api, NULL});
+    expect(&found, "warn", "tokens", "old may ask until 2020-01-01T00:00:00Z");
+    diagnosis_free(&found);
+    write_tokens("old role=king certificate\n");
+    doctor(&found, (const char *[]){"--node", node_file, "--api", sandbox.api, NULL});
+    assert_int_equal(found.exit_code, 1);
+    expect(&found, "fail", "config", "line 1: role is one or several");
+    expect(&found, "fail", "tokens", "line 1: role is one or several");
     diagnosis_free(&found);
 
     doctor(&found, (const char *[]){"--node", "/nonexistent.ini", "--api", sandbox.api, NULL});
