@@ -253,7 +253,7 @@ static inline void w_connect(struct world *world, uint32_t i)
     struct w_node *node = &world->nodes[i];
     uint64_t connection = node->connection;
     struct as_wire_msg welcome = {.type = AS_WIRE_WELCOME,
-                                  .welcome = {i + 1, W_INCARNATION, fake_text("demo")}};
+                                  .welcome = {i + 1, W_INCARNATION, fake_text("demo"), 2}};
     struct as_wire_msg leader = {.type = AS_WIRE_LEADER, .term = world->term};
 
     if (!connection || node->welcomed)
