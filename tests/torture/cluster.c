@@ -14,8 +14,7 @@
 
 #define READY_MS 60000
 #define ASK_MS 1000
-#define SEGMENT_KIB \
-    256 /* small: many segments and snapshots in one run, and a full disk is felt soon */
+#define SEGMENT_KIB 64 /* the smallest: many segments in one run, and a full disk is felt soon */
 #define SNAPSHOT_KIB 1024
 
 /* From one field of the world to another: the compiler would fear that they overlap. */
