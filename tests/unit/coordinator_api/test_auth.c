@@ -340,6 +340,66 @@ static void other_tokens_count_from_the_next_request_on(void **state)
     fake_close(&fake);
 }
 
+struct memory_case {
+    struct fake fake;
+    enum who who;
+    const char *method, *target, *body;
+    int status; /* when there is enough */
+};
+
+/* With too little memory somebody may be turned away, but nobody is let in. */
+static void ask_with_failures(void *ctx)
+{
+    struct memory_case *test = ctx;
+    struct fake *fake = &test->fake;
+    const struct api_config config = {.listen = "127.0.0.1:0", .tokens = tokens};
+    struct client client;
+    struct reply reply;
+    char error[256];
+
+    if (api_new(&fake->api, &config, &fake->loop, &fake->node, &fake->port, error)) {
+        assert_true(test_allocation_failed());
+        return;
+    }
+    fake->node.api = fake->api;
+    client = client_open(fake);
+    client_ask_with(fake, &client, test->method, test->target, test->body, bearer[test->who]);
+    FAKE_WAIT(fake, (client_read(&client), client.ended || reply_parse(&client, false, &reply)));
+    if (!client.ended) {
+        if (reply.status != test->status && !(test_allocation_failed() && reply.status == 503))
+            fail_msg("%s %s: %d %s", test->method, test->target, reply.status, reply.body);
+        free(reply.body);
+    } else {
+        assert_true(test_allocation_failed());
+    }
+    client_close(&client);
+    api_free(fake->api);
+    (void)uv_run(&fake->loop, UV_RUN_DEFAULT);
+}
+
+static void without_memory_nobody_is_let_in(void **state)
+{
+    static struct memory_case cases[] = {
+        {.who = APP, .method = "GET", .target = "/v1/transactions/first", .status = 200},
+        {.who = NARROW, .method = "GET", .target = "/v1/transactions/first", .status = 403},
+        {.who = NARROW,
+         .method = "POST",
+         .target = "/v1/transactions",
+         .body = SUBMIT("bank_b"),
+         .status = 403},
+        {.who = PAST, .method = "GET", .target = "/v1/cluster", .status = 401},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < AS_COUNT_OF(cases); i++) {
+        assert_int_equal(uv_loop_init(&cases[i].fake.loop), 0);
+        fake_view(&cases[i].fake.node);
+        test_fail_each_allocation(ask_with_failures, &cases[i]);
+        assert_int_equal(uv_loop_close(&cases[i].fake.loop), 0);
+        as_buf_close(&cases[i].fake.node.results);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +411,7 @@ int main(void)
         cmocka_unit_test(an_app_reads_what_it_may_write),
         cmocka_unit_test(a_follower_passes_on_what_an_app_may_see),
         cmocka_unit_test(who_asks_too_often_is_told_to_wait),
+        cmocka_unit_test(without_memory_nobody_is_let_in),
         cmocka_unit_test(other_tokens_count_from_the_next_request_on),
     };
 
