@@ -78,14 +78,15 @@ static bool branch_is_well(struct look *look, uint64_t transfer, int database)
             return fails(look, transfer, "is reported as heuristic, and nobody provoked it");
         return seen == (amount != 0) || fails(look, transfer, "is committed, but not everywhere");
     }
+    if (mark == MARK_DOUBT)
+        return seen ||
+               fails(look, transfer, "was committed before a failover, and its row is lost");
     if (amount && !seen)
         look->missing += amount;
-    if (mark == MARK_MAY_BE_LOST)
-        return heuristic == !seen ||
-               fails(look, transfer, "was struck: what is reported and its rows do not agree");
     if (seen)
         return fails(look, transfer, "was lost by force, but its row is there");
-    return heuristic || fails(look, transfer, "was lost by force, and it is not reported");
+    return heuristic || mark == MARK_GONE ||
+           fails(look, transfer, "was lost by force, and it is not reported");
 }
 
 static bool committed_is_well(struct look *look, uint64_t transfer)

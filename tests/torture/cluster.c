@@ -125,10 +125,10 @@ static bool agent_configure(struct world *world, const struct database *database
                    "[agent]\ncluster = " WORLD_CLUSTER "\nname = %s\n"
                    "coordinators = 10.77.0.11:%d, 10.77.0.12:%d, 10.77.0.13:%d\n"
                    "[participant.%s]\nconnections = 16\n"
-                   "dsn = host=%s port=%s user=assent dbname=bank %s\n%s",
+                   "dsn = host=%s port=%s user=assent dbname=bank %s\n%s%s",
                    database->agent.name, WORLD_LINK_PORT, WORLD_LINK_PORT, WORLD_LINK_PORT,
                    database->participant, database->agent_hosts, database->agent_ports,
-                   database->agent_dsn_more, tls);
+                   database->agent_dsn_more, database->marker ? "proof = marker\n" : "", tls);
     return write_file(world, database->agent.name, text);
 }
 

@@ -12,7 +12,7 @@ static const char *const waits[] = {"applied", "decided", "none"};
 static const char *const ops[] = {"post", "get"};
 static const char *const results[] = {"committed", "aborted", "under-way", "not-found",
                                       "refused",   "unknown", "odd"};
-static const char *const marks[] = {"rolled-back", "lost", "may-be-lost"};
+static const char *const marks[] = {"rolled-back", "lost", "gone", "doubt"};
 
 struct history *history_open(const char *path, uint64_t run)
 {
@@ -30,7 +30,7 @@ struct history *history_open(const char *path, uint64_t run)
             "# transfer INDEX kind wait database:account:amount ...\n"
             "# op INDEX kind client node invoked_ns returned_ns result http applied attempt "
             "reason\n"
-            "# mark INDEX database what\n");
+            "# mark INDEX attempt database what\n");
     return history;
 }
 
@@ -104,16 +104,32 @@ void history_add_op(struct history *history, const struct op *op)
     (void)pthread_mutex_unlock(&history->lock);
 }
 
-void history_mark(struct history *history, uint64_t transfer, uint8_t database, enum mark mark)
+void history_mark(struct history *history, uint64_t transfer, struct as_attempt attempt,
+                  uint8_t database, enum mark mark)
 {
-    struct history_mark added = {transfer, database, (uint8_t)mark};
+    struct history_mark added = {transfer, "", database, (uint8_t)mark};
 
+    (void)snprintf(added.attempt, sizeof(added.attempt), "%" PRIu64 ".%" PRIu64, attempt.term,
+                   attempt.seq);
     (void)pthread_mutex_lock(&history->lock);
     history->marks =
         room_for_one(history->marks, history->mark_count, &history->mark_cap, sizeof(added));
     history->marks[history->mark_count++] = added;
-    fprintf(history->file, "mark %" PRIu64 " %c %s\n", transfer, 'a' + database, marks[mark]);
+    fprintf(history->file, "mark %" PRIu64 " %s %c %s\n", transfer, added.attempt, 'a' + database,
+            marks[mark]);
     (void)pthread_mutex_unlock(&history->lock);
+}
+
+/* Another attempt of the same id may have committed, after one that was struck was aborted. */
+static bool is_of_committed(const struct history *history, const struct history_mark *mark)
+{
+    for (size_t i = 0; i < history->op_count; i++) {
+        const struct op *op = &history->ops[i];
+
+        if (op->transfer == mark->transfer && op->result == RESULT_COMMITTED)
+            return strcmp(op->attempt, mark->attempt) == 0;
+    }
+    return false;
 }
 
 bool history_is_marked(const struct history *history, uint64_t transfer, uint8_t database,
@@ -122,7 +138,8 @@ bool history_is_marked(const struct history *history, uint64_t transfer, uint8_t
     for (size_t i = 0; i < history->mark_count; i++) {
         const struct history_mark *mark = &history->marks[i];
 
-        if (mark->transfer == transfer && mark->database == database) {
+        if (mark->transfer == transfer && mark->database == database &&
+            is_of_committed(history, mark)) {
             *ret_mark = (enum mark)mark->mark;
             return true;
         }

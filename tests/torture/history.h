@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "assent/attempt.h"
 #include "world.h"
 
 /* --- Transfers: what an id stands for. Written once, by the client that makes it up --- */
@@ -53,15 +54,18 @@ struct op {
     char reason[24];  /* of an abort or problem: "statement_failed", "no_leader"; "": none */
 };
 
-/* What a nemesis has done to a branch by force, so that the checks expect it. */
+/* What a nemesis has done to a branch by force, so that the checks expect it if that very attempt is committed. */
 enum mark {
-    MARK_ROLLED_BACK, /* a person's ROLLBACK PREPARED: if the decision is COMMIT, its rows are missing there and it is heuristic */
-    MARK_LOST, /* failover to a standby that had not got it: as above, reported as lost_prepare or heuristic_abort */
-    MARK_MAY_BE_LOST, /* cannot be told from outside: either is right, but the report and the rows must agree */
+    MARK_ROLLED_BACK, /* a person's ROLLBACK PREPARED: its row is missing there, and it is reported as heuristic */
+    MARK_LOST, /* failover to a standby that had not got its PREPARE: as above, reported as lost or unverified */
+    MARK_GONE, /* the same, but it had been committed: its row is missing. If that was acknowledged nobody can know; else reported */
+    MARK_DOUBT, /* it had been committed before a failover, and its database proves nothing across one (R7): its row is there, and it
+                   may be reported */
 };
 
 struct history_mark {
     uint64_t transfer;
+    char attempt[22];
     uint8_t database, mark;
 };
 
@@ -86,7 +90,9 @@ bool history_parse_id(const struct history *history, const char *id, uint64_t *r
 /* Any thread. */
 uint64_t history_add_transfer(struct history *history, const struct transfer *transfer);
 void history_add_op(struct history *history, const struct op *op);
-void history_mark(struct history *history, uint64_t transfer, uint8_t database, enum mark mark);
+void history_mark(struct history *history, uint64_t transfer, struct as_attempt attempt,
+                  uint8_t database, enum mark mark);
+/* Of a transfer that is committed: whether that attempt was marked. */
 bool history_is_marked(const struct history *history, uint64_t transfer, uint8_t database,
                        enum mark *ret_mark);
 

@@ -17,25 +17,52 @@ struct settling {
     char open[400]; /* what was not settled at the last look */
 };
 
+static bool is_heuristic(const char *state)
+{
+    return strncmp(state, "heuristic_", 10) == 0 || strcmp(state, "lost_prepare") == 0 ||
+           strcmp(state, "unverified") == 0;
+}
+
+/* Nothing will change any more by itself: what is heuristic stays pending until a person acknowledges it. */
+static bool waits_for_a_person(const cJSON *transaction)
+{
+    const cJSON *branch;
+    bool heuristic = false, other = false;
+
+    cJSON_ArrayForEach(branch, cJSON_GetObjectItem(transaction, "branches"))
+    {
+        const char *state = cJSON_GetStringValue(cJSON_GetObjectItem(branch, "state"));
+
+        if (state && is_heuristic(state))
+            heuristic = true;
+        else if (!state || (strcmp(state, "committed") != 0 && strcmp(state, "read_only") != 0))
+            other = true;
+    }
+    return heuristic && !other;
+}
+
 static bool none_is(struct settling *settling, const char *state)
 {
     struct world *world = settling->world;
-    char path[80];
+    const cJSON *list, *transaction;
     struct answer answer;
-    const cJSON *list, *first;
     bool none = false;
+    char path[80];
 
-    (void)snprintf(path, sizeof(path), "/v1/transactions?state=%s&limit=1", state);
+    (void)snprintf(path, sizeof(path), "/v1/transactions?state=%s&limit=1000", state);
     http_at(world->nodes[0].api, NULL, path, NULL, ASK_MS, &answer);
     list = cJSON_GetObjectItem(answer.json, "transactions");
-    first = cJSON_GetArrayItem(list, 0);
-    if (answer.status != 200 || !list)
+    none = answer.status == 200 && list;
+    if (!none)
         (void)snprintf(settling->open, sizeof(settling->open), "%s: HTTP %ld", path, answer.status);
-    else if (first)
+    cJSON_ArrayForEach(transaction, list)
+    {
+        if (waits_for_a_person(transaction))
+            continue;
+        none = false;
         (void)snprintf(settling->open, sizeof(settling->open), "%.330s is %s",
-                       cJSON_GetObjectItem(first, "id")->valuestring, state);
-    else
-        none = true;
+                       cJSON_GetObjectItem(transaction, "id")->valuestring, state);
+    }
     answer_free(&answer);
     return none;
 }
@@ -82,12 +109,6 @@ bool settle(struct world *world)
 }
 
 /* --- Heuristic outcomes --- */
-
-static bool is_heuristic(const char *state)
-{
-    return strncmp(state, "heuristic_", 10) == 0 || strcmp(state, "lost_prepare") == 0 ||
-           strcmp(state, "unverified") == 0;
-}
 
 static bool transaction_take(struct world *world, const cJSON *transaction, uint8_t *ret_flags)
 {
