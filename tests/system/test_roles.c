@@ -398,6 +398,56 @@ static void a_bad_file_changes_nothing(void **state)
     asker_close(&asker);
 }
 
+/* --- The command --- */
+
+static int token_new(const char *const *more, const char *file, char **ret_out)
+{
+    const char *args[16] = {"token", "new", "--name", "x", "--file", file};
+    int count = 6;
+
+    while (*more)
+        args[count++] = *more++;
+    return run_assent(args, ret_out);
+}
+
+/* A file that is not right, or would not be, stays as it is. */
+static void the_command_writes_only_good_lines(void **state)
+{
+    static const char *const good[] = {"--role", "viewer", "--rate", "5", "--days", "1", NULL};
+    static const char *const aimless[] = {"--role", "app", NULL};
+    static const char *const king[] = {"--role", "king", NULL};
+    static const char *const endless[] = {"--role", "viewer", "--expires", "tomorrow", NULL};
+    char path[400], *out;
+    const char *list[] = {"token", "list", "--json", path, NULL};
+    cJSON *all, *json;
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/some-tokens", own_dir);
+    assert_int_equal(token_new(aimless, path, NULL), 2);
+    assert_int_equal(token_new(king, path, NULL), 2);
+    assert_int_equal(token_new(endless, path, NULL), 2);
+    assert_int_not_equal(access(path, F_OK), 0);
+    shell("printf '# no newline at its end' > %s", path);
+    assert_int_equal(token_new(good, path, &out), 0);
+    assert_int_equal(strlen(out), strlen("assent_") + 64 + 1); /* the token, and nothing else */
+    free(out);
+    assert_int_equal(run_assent(list, &out), 0);
+    all = cJSON_Parse(out);
+    json = cJSON_GetArrayItem(all, 0);
+    assert_string_equal(cJSON_GetObjectItem(json, "name")->valuestring, "x");
+    assert_int_equal(cJSON_GetObjectItem(json, "rate")->valueint, 5);
+    assert_true(cJSON_IsString(cJSON_GetObjectItem(json, "expires")));
+    cJSON_Delete(all);
+    free(out);
+    shell("cp %s %s.bad && echo nonsense >> %s.bad && cp %s.bad %s.kept", path, path, path, path,
+          path);
+    strcat(path, ".bad");
+    assert_int_equal(token_new(good, path, NULL), 1);
+    assert_int_equal(run_assent(list, NULL), 1);
+    path[strlen(path) - 4] = 0;
+    shell("cmp %s.bad %s.kept", path, path);
+}
+
 /* --- Setting up --- */
 
 static void make_certificates(void)
@@ -453,6 +503,7 @@ int main(void)
         cmocka_unit_test(refusals_and_operators_are_told),
         cmocka_unit_test(a_lost_token_is_shut_out_at_once),
         cmocka_unit_test(a_bad_file_changes_nothing),
+        cmocka_unit_test(the_command_writes_only_good_lines),
         cmocka_unit_test(no_log_has_a_token),
     };
 
