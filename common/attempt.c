@@ -69,6 +69,18 @@ bool as_participant_valid(const char *text, size_t len)
     return true;
 }
 
+bool as_operation_valid(const char *text, size_t len)
+{
+    if (len < 1 || len > AS_OPERATION_LEN_MAX || !is_lower(text[0]))
+        return false;
+    for (size_t i = 1; i < len; i++) {
+        if (!is_digit(text[i]) && !is_lower(text[i]) && text[i] != '_' && text[i] != '-' &&
+            text[i] != '.')
+            return false;
+    }
+    return true;
+}
+
 static char *put_text(char *at, const char *text, size_t len)
 {
     memcpy(at, text, len);

@@ -255,14 +255,45 @@ static bool put_param(struct decode *in, uint32_t token)
     return true;
 }
 
-static bool put_statement(struct decode *in, uint32_t token)
+static bool sql_field(struct decode *in, uint32_t token, struct as_bytes *ret_sql)
 {
-    static const struct field_name names[] = {FIELD("sql"), FIELD("params"), FIELD("expect_rows")};
+    const char *keyword;
+
+    if (!string_field(in, token, "/sql", &in->reader->scratch, ret_sql))
+        return false;
+    if (ret_sql->len == 0)
+        return refuse(in, "bad_value", "/sql", "an empty text is no statement");
+    keyword = as_sql_refused(*ret_sql);
+    if (!keyword)
+        return true;
+    (void)refuse(in, "statement_refused", "/sql",
+                 "%s is not allowed in a branch: Assent itself begins, prepares and ends its "
+                 "transaction (R11)",
+                 keyword);
+    in->problem->keyword = keyword;
+    return false;
+}
+
+static bool operation_field(struct decode *in, uint32_t token, struct as_bytes *ret_name)
+{
+    if (!string_field(in, token, "/operation", &in->reader->scratch, ret_name))
+        return false;
+    if (as_operation_valid((const char *)ret_name->data, ret_name->len))
+        return true;
+    return refuse(in, "bad_operation", "/operation",
+                  "an operation's name is 1 to %d of a-z 0-9 _ . - and begins with a letter",
+                  AS_OPERATION_LEN_MAX);
+}
+
+/* `work_at`: where the branch's work begins. */
+static bool put_statement(struct decode *in, uint32_t token, size_t work_at)
+{
+    static const struct field_name names[] = {FIELD("sql"), FIELD("params"), FIELD("expect_rows"),
+                                              FIELD("operation")};
     struct json *json = &in->reader->json;
     int64_t expect_rows = AS_EXPECT_NONE;
     uint32_t value[FIELDS_MAX] = {JSON_NONE}, params = 0;
-    struct as_bytes sql = {NULL, 0};
-    const char *keyword;
+    struct as_bytes text = {NULL, 0};
 
     if (type_of(in, token) != JSON_OBJECT)
         return refuse_type(in, "", "an object", type_of(in, token));
@@ -277,22 +308,17 @@ static bool put_statement(struct decode *in, uint32_t token)
         if (params > AS_PARAMS_MAX)
             return refuse(in, "too_many_params", "/params", "at most %d parameters", AS_PARAMS_MAX);
     }
-    if (!value[0])
-        return refuse(in, "missing_field", "", "a statement needs \"sql\"");
-    if (!string_field(in, value[0], "/sql", &in->reader->scratch, &sql))
+    if (!value[0] && !value[3])
+        return refuse(in, "missing_field", "", "a statement needs \"sql\" or \"operation\"");
+    if (value[0] && value[3])
+        return refuse(in, "bad_value", "/operation",
+                      "a statement has \"sql\" or \"operation\", not both");
+    if (value[0] ? !sql_field(in, value[0], &text) : !operation_field(in, value[3], &text))
         return false;
-    if (sql.len == 0)
-        return refuse(in, "bad_value", "/sql", "an empty text is no statement");
-    keyword = as_sql_refused(sql);
-    if (keyword) {
-        (void)refuse(in, "statement_refused", "/sql",
-                     "%s is not allowed in a branch: Assent itself begins, prepares and ends its "
-                     "transaction (R11)",
-                     keyword);
-        in->problem->keyword = keyword;
-        return false;
-    }
-    as_work_put_statement(&in->reader->canonical, sql, expect_rows, params);
+    if (value[0])
+        as_work_put_statement(&in->reader->canonical, text, expect_rows, params);
+    else
+        as_work_put_operation(&in->reader->canonical, work_at, text, expect_rows, params);
     for (uint32_t i = 0, at = value[1] + 1; i < params; i++, at = json->tokens[at].next) {
         if (!put_param(in, at))
             return false;
@@ -304,6 +330,7 @@ static bool put_work(struct decode *in, uint32_t statements, enum as_isolation i
                      bool read_only)
 {
     struct json *json = &in->reader->json;
+    size_t work_at = in->reader->canonical.len;
     uint32_t count, at = statements + 1;
 
     if (!statements)
@@ -318,7 +345,7 @@ static bool put_work(struct decode *in, uint32_t statements, enum as_isolation i
                       AS_STATEMENTS_MAX);
     as_work_put_begin(&in->reader->canonical, isolation, read_only, count);
     for (in->statement = 0; in->statement < (int)count; in->statement++) {
-        if (!put_statement(in, at))
+        if (!put_statement(in, at, work_at))
             return false;
         at = json->tokens[at].next;
     }

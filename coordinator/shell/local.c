@@ -227,6 +227,11 @@ void local_tls(struct local *local, struct tls_credentials *credentials)
         host_tls(local->host, credentials);
 }
 
+bool local_reload(struct local *local, const struct host_participants *participants)
+{
+    return local && host_reload(local->host, participants);
+}
+
 bool local_drain(struct local *local)
 {
     return !local || host_drain(local->host);

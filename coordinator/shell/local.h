@@ -20,6 +20,8 @@ as_err local_open(struct local **ret_local, uv_loop_t *loop, struct node *node, 
                   const struct host_participants *participants, struct tls_credentials *credentials,
                   void (*fatal)(const char *why)) AS_MUSTCHECK;
 void local_tls(struct local *local, struct tls_credentials *credentials); /* see host_tls */
+bool local_reload(struct local *local,
+                  const struct host_participants *participants); /* see host_reload */
 
 /* True if `connection` is the link's, at the node. */
 bool local_owns(const struct local *local, uint64_t connection);

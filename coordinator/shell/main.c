@@ -54,9 +54,8 @@ static const char help[] =
     "  tls = yes\n"
     "  tokens = tokens                     who may do what: assent token --help\n"
     "\n"
-    "SIGHUP reloads certificates and tokens. Log lines go to stderr. SIGTERM and SIGINT let what "
-    "is under way "
-    "end, a second one does not.\n"
+    "SIGHUP reloads certificates, tokens and named operations. Log lines go to stderr. SIGTERM\n"
+    "and SIGINT let what is under way end, a second one does not.\n"
     "Exit codes: 0 stopped when asked, 1 could not start, 2 wrong arguments or configuration,\n"
     "70 the decision log failed: look at its disk before you start again.\n";
 

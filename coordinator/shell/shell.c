@@ -289,11 +289,15 @@ static void on_reload(uv_signal_t *handle, int number)
     struct shell *shell = handle->data;
     struct settings_identity before = shell->identity, now;
     char why[512];
+    bool operations;
 
     (void)number;
+    operations = local_reload(shell->env.local, &shell->settings.participants);
     if (!before.links && !before.api && !before.tokens) {
-        say(AS_TRACE_INFO, "nothing_to_reload", "text",
-            "SIGHUP reloads certificates and tokens, and none are configured", NULL);
+        if (!operations)
+            say(AS_TRACE_INFO, "nothing_to_reload", "text",
+                "SIGHUP reloads certificates, tokens and named operations, and none are configured",
+                NULL);
         return;
     }
     if (settings_identity(&shell->settings, &now, why)) {

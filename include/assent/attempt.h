@@ -52,6 +52,8 @@ bool as_id_valid(const char *text, size_t len);
 bool as_cluster_valid(const char *text, size_t len);
 /* 1..63 of [a-z0-9_-], first a letter */
 bool as_participant_valid(const char *text, size_t len);
+/* 1..63 of [a-z0-9_.-], first a letter */
+bool as_operation_valid(const char *text, size_t len);
 
 /*
  * The millisecond timestamp of an id that is a UUIDv7 in its usual text form (RFC 9562, 5.7), either

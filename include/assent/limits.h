@@ -9,6 +9,7 @@
 #define AS_ID_LEN_MAX 64          /* transaction id */
 #define AS_CLUSTER_LEN_MAX 32     /* cluster name */
 #define AS_PARTICIPANT_LEN_MAX 63 /* participant name: [a-z0-9_-], first a letter */
+#define AS_OPERATION_LEN_MAX 63   /* name of an operation: [a-z0-9_.-], first a letter */
 #define AS_GID_LEN_MAX 199        /* PostgreSQL refuses 200 bytes and more (22023) */
 #define AS_ROLE_LEN_MAX 63        /* PostgreSQL cuts names there */
 #define AS_IDENTITY_LEN 16        /* random token of a database */
@@ -38,6 +39,9 @@
 #define AS_OUTCOMES_MAX 2000000 /* outcomes kept by id: some 1.2 GB */
 #define AS_RETENTION_MS 600000  /* an outcome younger than this is never evicted (R9) */
 #define AS_COMMITTED_SET_BYTES_MAX (64u << 20) /* bitmap chunks of committed attempts (R8) */
+
+#define AS_OPERATIONS_MAX 1000 /* named operations of a participant, and bytes of their file */
+#define AS_OPERATIONS_BYTES_MAX (1u << 20)
 
 /* Wire. */
 #define AS_FRAME_BYTES_MAX (4u << 20)

@@ -25,6 +25,7 @@ enum as_isolation {
 #define AS_EXPECT_NONE (-1)
 
 struct as_statement {
+    bool operation;      /* `sql` is the name of one: the agent knows its SQL */
     struct as_bytes sql; /* NUL behind it */
     int64_t
         expect_rows; /* AS_EXPECT_NONE, or the number of rows that must be affected or returned */
@@ -37,6 +38,12 @@ void as_work_put_begin(struct as_buf *buf, enum as_isolation isolation, bool rea
                        uint32_t statement_count);
 void as_work_put_statement(struct as_buf *buf, struct as_bytes sql, int64_t expect_rows,
                            uint32_t param_count);
+/*
+ * The same by the name of an operation. `begin_at`: where as_work_put_begin began in the buffer. Work with an
+ * operation in it is marked there, so that an agent from before operations refuses it before anything runs.
+ */
+void as_work_put_operation(struct as_buf *buf, size_t begin_at, struct as_bytes name,
+                           int64_t expect_rows, uint32_t param_count);
 void as_work_put_param(struct as_buf *buf, struct as_bytes text); /* data NULL: SQL null */
 
 /* Decoding: all counts and lengths are checked; MALFORMED otherwise. Views borrow from the bytes. */
@@ -44,6 +51,7 @@ struct as_work_reader {
     struct as_reader in;
     enum as_isolation isolation;
     bool read_only;
+    bool operations; /* some statements may be */
     uint32_t statement_count;
 };
 as_err as_work_open(struct as_work_reader *reader, struct as_bytes bytes) AS_MUSTCHECK;

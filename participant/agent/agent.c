@@ -9,6 +9,7 @@
 
 #include "assent/alloc.h"
 #include "participant/agent/inside.h"
+#include "participant/agent/operations.h"
 
 static as_err config_check(const struct agent_config *config)
 {
@@ -78,6 +79,7 @@ as_err agent_new(struct agent **ret_agent, const struct agent_config *config, st
     as_map_init(&agent->live_map);
     as_map_init(&agent->past_map);
     as_buf_init(&agent->out, AS_FRAME_BYTES_MAX + AS_FRAME_HEADER_LEN);
+    as_buf_init(&agent->expanded, AS_FRAME_BYTES_MAX);
     for (uint32_t i = 0; i < AGENT_SESSIONS_MAX; i++)
         agent_session_init(agent, i);
     agent->participants =
@@ -110,9 +112,19 @@ void agent_free(struct agent *agent)
     as_map_close(&agent->past_map);
     as_heap_close(&agent->heap);
     as_buf_close(&agent->out);
+    as_buf_close(&agent->expanded);
+    for (uint32_t i = 0; agent->participants && i < agent->config.participant_count; i++)
+        operations_free(agent->participants[i].operations);
     as_free(agent->past);
     as_free(agent->participants);
     as_free(agent);
+}
+
+void agent_operations(struct agent *agent, uint32_t participant, struct operations *operations)
+{
+    AS_ASSERT(participant < agent->config.participant_count);
+    operations_free(agent->participants[participant].operations);
+    agent->participants[participant].operations = operations;
 }
 
 void agent_start(struct agent *agent)

@@ -19,6 +19,7 @@ struct agent_participant_config {
     uint32_t prepared_max; /* branches of ours that may be executing or prepared; 0: from the
                               server's setting */
     uint32_t queue_max;    /* branches that may wait for one of these; 0: 1000 */
+    bool named;            /* runs named operations only, no SQL of a client's own */
 };
 
 struct agent_config {
@@ -40,6 +41,10 @@ struct agent;
 as_err agent_new(struct agent **ret_agent, const struct agent_config *config, struct as_env *env,
                  const struct as_env_ops *ops) AS_MUSTCHECK;
 void agent_free(struct agent *agent);
+
+/* What that participant's operations are, from now on. Takes them; NULL: none. */
+struct operations;
+void agent_operations(struct agent *agent, uint32_t participant, struct operations *operations);
 
 /* Dials the nodes. Participants come up by agent_on_pg_up. */
 void agent_start(struct agent *agent);

@@ -4,6 +4,7 @@
  * Fault model: a done may belong to nothing any more; a session may be gone when its vote is ready,
  * and then the vote is lost, which the coordinator counts as a no (R2).
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "assent/crash.h"
@@ -26,14 +27,22 @@ static struct as_bytes people(struct as_reason *room, const char *message)
 void agent_vote_no(struct agent *agent, struct agent_session *session,
                    const struct as_wire_branch *branch, enum as_reason_code code, const char *why)
 {
+    agent_vote_no_at(agent, session, branch, code, -1, "", why);
+}
+
+void agent_vote_no_at(struct agent *agent, struct agent_session *session,
+                      const struct as_wire_branch *branch, enum as_reason_code code,
+                      int32_t statement, const char *sqlstate, const char *why)
+{
     struct as_reason room;
     struct as_wire_msg msg = {.type = AS_WIRE_VOTE,
                               .vote = {.branch = *branch,
                                        .vote = AS_VOTE_NO,
                                        .code = code,
-                                       .statement = -1,
+                                       .statement = statement,
                                        .message = people(&room, why)}};
 
+    (void)snprintf(msg.vote.sqlstate, sizeof msg.vote.sqlstate, "%.5s", sqlstate);
     agent->counts.voted_no++;
     if (agent_send(agent, session, &msg))
         AS_CRASH_POINT_SENT("agent.vote.sent");

@@ -10,6 +10,7 @@
 #include "assent/crash.h"
 #include "assent/work.h"
 #include "participant/agent/inside.h"
+#include "participant/agent/operations.h"
 
 /* --- The queue of a participant: first come, first served --- */
 
@@ -141,6 +142,9 @@ static bool fenced(struct agent *agent, struct agent_session *session,
     return true;
 }
 
+static const char unreadable[] =
+    "the branch's statements cannot be read: is this agent older than the coordinators?";
+
 /* NULL: it may run. */
 static const char *refusal(const struct agent *agent, const struct agent_participant *participant,
                            const struct as_wire_execute *execute, bool *ret_read_only,
@@ -156,7 +160,7 @@ static const char *refusal(const struct agent *agent, const struct agent_partici
         return participant->detail;
     *ret_code = AS_REASON_STATEMENT_FAILED;
     if (as_work_open(&work, execute->work))
-        return "the branch's statements cannot be read";
+        return unreadable;
     *ret_read_only = work.read_only;
     *ret_code = AS_REASON_OVERLOADED;
     /* Those that wait go first; a read-only branch never prepares, so it needs no slot (R10). */
@@ -166,8 +170,40 @@ static const char *refusal(const struct agent *agent, const struct agent_partici
     return NULL;
 }
 
+/* What PostgreSQL is to run: with SQL where the work names operations. False: the vote is a no. */
+static bool expand(struct agent *agent, struct agent_session *session,
+                   const struct as_wire_execute *execute, struct as_bytes *ret_work)
+{
+    struct agent_participant *participant = &agent->participants[execute->branch.slot];
+    struct operations_refusal refusal = {-1, "", ""};
+    struct as_work_reader work;
+    as_err err = as_work_open(&work, execute->work);
+
+    *ret_work = execute->work;
+    if (!err && !work.operations && !participant->config.named)
+        return true;
+    as_buf_clear(&agent->expanded);
+    err = operations_expand(participant->operations, participant->config.named, execute->work,
+                            &agent->expanded, &refusal);
+    *ret_work = as_buf_bytes(&agent->expanded);
+    if (!err)
+        return true;
+    if (err == AS_ERR_REFUSED)
+        agent_vote_no_at(agent, session, &execute->branch, AS_REASON_STATEMENT_FAILED,
+                         refusal.statement, refusal.sqlstate, refusal.why);
+    else if (err == AS_ERR_TOOBIG)
+        agent_vote_no(agent, session, &execute->branch, AS_REASON_STATEMENT_FAILED,
+                      "the branch is too large with the SQL of its operations");
+    else
+        agent_vote_no(agent, session, &execute->branch, AS_REASON_STATEMENT_FAILED,
+                      err == AS_ERR_NOMEM ? "the agent is out of memory" : unreadable);
+    as_buf_close(&agent->expanded);
+    return false;
+}
+
 static struct agent_live *take(struct agent *agent, const struct agent_session *session,
-                               const struct as_wire_execute *execute, const struct agent_key *key)
+                               const struct as_wire_execute *execute, const struct agent_key *key,
+                               struct as_bytes work)
 {
     struct agent_live *live = agent_live_new(agent, key, execute->id);
     as_time timeout_ms =
@@ -175,7 +211,7 @@ static struct agent_live *take(struct agent *agent, const struct agent_session *
 
     if (!live)
         return NULL;
-    as_put_bytes(&live->work, execute->work.data, execute->work.len);
+    as_put_bytes(&live->work, work.data, work.len);
     if (live->work.err) {
         agent_live_free(agent, live);
         return NULL;
@@ -191,6 +227,7 @@ void agent_on_execute(struct agent *agent, struct agent_session *session,
     struct agent_key key = agent_key_of(&execute->branch);
     struct agent_participant *participant;
     enum as_reason_code code;
+    struct as_bytes work = {NULL, 0};
     bool read_only = false;
     struct agent_live *live;
     const char *why;
@@ -209,7 +246,11 @@ void agent_on_execute(struct agent *agent, struct agent_session *session,
         agent_vote_no(agent, session, &execute->branch, code, why);
         return;
     }
-    live = take(agent, session, execute, &key);
+    if (!expand(agent, session, execute, &work))
+        return;
+    live = take(agent, session, execute, &key, work);
+    if (agent->expanded.cap > AGENT_WORK_KEEP_BYTES)
+        as_buf_close(&agent->expanded);
     if (!live) {
         agent_vote_no(agent, session, &execute->branch, AS_REASON_OVERLOADED,
                       "the agent is out of memory or holds too many branches");

@@ -87,6 +87,7 @@ struct agent_live {
 
 struct agent_participant {
     struct agent_participant_config config;
+    struct operations *operations; /* NULL: none */
     bool up;
     struct as_pg_up facts; /* `detail` points below */
     char detail[AGENT_DETAIL_LEN_MAX + 1];
@@ -166,6 +167,7 @@ struct agent {
     as_time armed;
     struct as_heap heap;
     struct as_buf out;
+    struct as_buf expanded; /* work with the SQL of its operations */
     uint64_t next_connection, next_op;
 
     struct agent_participant *participants;
@@ -249,6 +251,9 @@ void agent_past_doubt(struct agent *agent, uint32_t participant);
 void agent_step(struct agent *agent, struct agent_live *live, const struct branch_event *event);
 void agent_give_up(struct agent *agent, struct agent_live *live, enum as_reason_code code,
                    const char *why);
+void agent_vote_no_at(struct agent *agent, struct agent_session *session,
+                      const struct as_wire_branch *branch, enum as_reason_code code,
+                      int32_t statement, const char *sqlstate, const char *why);
 void agent_vote_no(struct agent *agent, struct agent_session *session,
                    const struct as_wire_branch *branch, enum as_reason_code code, const char *why);
 void agent_ack(struct agent *agent, uint64_t connection, const struct agent_key *key,

@@ -7,6 +7,7 @@
  */
 #include "participant/host/host.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "assent/alloc.h"
@@ -236,6 +237,38 @@ static as_err open_agent(struct as_env *env, const struct agent_config *given,
     return err;
 }
 
+static as_err open_operations(struct host *host, const struct host_participants *participants,
+                              char ret_error[512])
+{
+    struct operations **list = as_alloc_zero(participants->count, sizeof(*list));
+    as_err err = AS_ERR_NOMEM;
+
+    snprintf(ret_error, 512, "out of memory");
+    if (list)
+        err = host_participants_operations(participants, list, ret_error);
+    for (uint32_t i = 0; !err && i < participants->count; i++)
+        agent_operations(host->env.agent, i, list[i]);
+    as_free(list);
+    return err;
+}
+
+bool host_reload(struct host *host, const struct host_participants *participants)
+{
+    bool any = false;
+    char why[512];
+
+    for (uint32_t i = 0; i < participants->count; i++)
+        any |= participants->list[i].operations[0] != '\0';
+    if (!any)
+        return false;
+    if (open_operations(host, participants, why))
+        say(AS_TRACE_ALARM, "operations_not_reloaded", "why", why, "text",
+            "the operations loaded before stay in use", NULL);
+    else
+        say(AS_TRACE_INFO, "operations_reloaded", NULL);
+    return true;
+}
+
 static as_err open_pg(struct as_env *env, uv_loop_t *loop, const char *cluster,
                       const struct host_participants *participants)
 {
@@ -260,6 +293,7 @@ as_err host_open(struct host **ret_host, uv_loop_t *loop, const struct agent_con
     struct host *host = as_alloc_zero(1, sizeof(*host));
     struct net_callbacks callbacks = {NULL, NULL, on_connected, on_bytes, on_closed};
     struct as_env *env;
+    char why[512];
     as_err err;
 
     if (!host)
@@ -286,6 +320,11 @@ as_err host_open(struct host **ret_host, uv_loop_t *loop, const struct agent_con
         net_tls(env->net, credentials);
     if (!err)
         err = open_agent(env, config, participants);
+    if (!err) {
+        err = open_operations(host, participants, why);
+        if (err)
+            say(AS_TRACE_ALARM, "operations_not_loaded", "why", why, NULL);
+    }
     if (!err)
         err = open_pg(env, loop, config->cluster, participants);
     if (err) {

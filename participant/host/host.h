@@ -38,6 +38,10 @@ as_err host_open(struct host **ret_host, uv_loop_t *loop, const struct agent_con
 /* For the connections to come (net_tls); only if it was opened with credentials. */
 void host_tls(struct host *host, struct tls_credentials *credentials);
 
+/* Reads the files of named operations once more; if one of them is not right, those from before stay. A line in the log
+ * tells. False: there are none. */
+bool host_reload(struct host *host, const struct host_participants *participants);
+
 /* What comes over the link, for its dials. */
 void host_on_connected(struct host *host, uint64_t connection);
 void host_on_bytes(struct host *host, uint64_t connection, struct as_bytes bytes);

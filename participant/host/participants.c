@@ -3,10 +3,12 @@
  */
 #include "participant/host/participants.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "assent/alloc.h"
+#include "participant/agent/operations.h"
 
 /* Between arrays of one limit: the table of keys has checked the length. */
 #define COPY(to, from) snprintf(to, sizeof(to), "%s", from)
@@ -48,10 +50,89 @@ static as_err refuse(char *ret_error, const char *path, const char *name, const 
     return AS_ERR_INVALID;
 }
 
+/* The file as a whole. */
+static as_err read_file(const char *path, struct as_buf *ret, char ret_error[512])
+{
+    FILE *file = fopen(path, "re");
+    uint8_t part[4096];
+    size_t got;
+
+    if (!file) {
+        snprintf(ret_error, 512, "%.300s: %s", path, strerror(errno));
+        return errno == ENOENT ? AS_ERR_NOTFOUND : AS_ERR_IO;
+    }
+    while ((got = fread(part, 1, sizeof(part), file)) > 0)
+        as_put_bytes(ret, part, got);
+    if (ferror(file)) {
+        snprintf(ret_error, 512, "%.300s: %s", path, strerror(errno));
+        ret->err = AS_ERR_IO;
+    } else if (ret->err == AS_ERR_TOOBIG) {
+        snprintf(ret_error, 512, "%.300s: more than %u bytes of operations", path,
+                 AS_OPERATIONS_BYTES_MAX);
+    } else if (ret->err) {
+        snprintf(ret_error, 512, "%.300s: %s", path, as_err_text(ret->err));
+    }
+    (void)fclose(file);
+    return ret->err;
+}
+
+static as_err read_operations(const struct host_participant *participant, struct operations **ret,
+                              char ret_error[512])
+{
+    struct as_buf text;
+    char why[256];
+    as_err err;
+
+    *ret = NULL;
+    if (!participant->operations[0])
+        return AS_OK;
+    as_buf_init(&text, AS_OPERATIONS_BYTES_MAX);
+    err = read_file(participant->operations, &text, ret_error);
+    if (!err) {
+        err = operations_parse(as_buf_bytes(&text), ret, why);
+        if (err)
+            snprintf(ret_error, 512, "%.250s: %s", participant->operations, why);
+    }
+    as_buf_close(&text);
+    return err;
+}
+
+as_err host_participants_operations(const struct host_participants *participants,
+                                    struct operations **ret, char ret_error[512])
+{
+    for (uint32_t i = 0; i < participants->count; i++) {
+        as_err err = read_operations(&participants->list[i], &ret[i], ret_error);
+
+        if (!err)
+            continue;
+        while (i-- > 0)
+            operations_free(ret[i]);
+        return err;
+    }
+    return AS_OK;
+}
+
+static as_err check_operations(const struct host_participant *participant, const char *path,
+                               char *ret_error)
+{
+    struct operations *operations;
+    as_err err;
+
+    if (participant->sql == HOST_SQL_NAMED && !participant->operations[0])
+        return refuse(ret_error, path, participant->name,
+                      "sql = named needs operations: the file in which they are written");
+    err = read_operations(participant, &operations, ret_error);
+    operations_free(err ? NULL : operations);
+    return err;
+}
+
 static as_err check(const struct host_participant *participant, const char *path, char *ret_error)
 {
     char why[300], detail[256];
+    as_err err = check_operations(participant, path, ret_error);
 
+    if (err)
+        return err;
     if (participant->null)
         return participant->dsn[0] ? refuse(ret_error, path, participant->name,
                                             "null = yes means no database: remove dsn")
@@ -93,6 +174,7 @@ void host_participants_agent(const struct host_participants *participants,
         COPY(ret[i].name, from->name);
         ret[i].prepared_max = (uint32_t)from->prepared_max;
         ret[i].queue_max = (uint32_t)from->queue_max;
+        ret[i].named = from->sql == HOST_SQL_NAMED;
     }
 }
 

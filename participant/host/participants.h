@@ -9,13 +9,19 @@
 #include "participant/agent/agent.h"
 #include "participant/postgres/pg.h"
 
+#define HOST_PATH_MAX 512
+
+enum host_sql { HOST_SQL_ALLOWED, HOST_SQL_NAMED };
+
 struct host_participant {
     char name[AS_PARTICIPANT_LEN_MAX + 1];
     char dsn[1024];
     uint64_t connections;
     uint64_t prepared_max;
     uint64_t queue_max;
-    int proof; /* enum as_proof */
+    int proof;                      /* enum as_proof */
+    char operations[HOST_PATH_MAX]; /* a file; "": none */
+    int sql;                        /* enum host_sql */
     bool null;
 };
 
@@ -36,6 +42,8 @@ struct host_participants {
         HOST_PARTICIPANT_FIELD(CONFIG_NUMBER, prepared_max, .min = 1, .max = 262143),  \
         HOST_PARTICIPANT_FIELD(CONFIG_NUMBER, queue_max, .min = 1, .max = 10000),      \
         HOST_PARTICIPANT_FIELD(CONFIG_CHOICE, proof, .choices = "xact_status|marker"), \
+        HOST_PARTICIPANT_FIELD(CONFIG_TEXT, operations, .size = HOST_PATH_MAX),        \
+        HOST_PARTICIPANT_FIELD(CONFIG_CHOICE, sql, .choices = "allowed|named"),        \
         HOST_PARTICIPANT_FIELD(CONFIG_BOOL, null, .size = 0)
 
 /* Of struct config_schema; ctx is the struct host_participants. */
@@ -44,6 +52,12 @@ void *host_participant_of(void *ctx, const char *section, const char *name, char
 as_err host_participants_check(const struct host_participants *participants, const char *path,
                                char ret_error[512]) AS_MUSTCHECK;
 void host_participants_close(struct host_participants *participants);
+
+/* The operations of each, read from its file; NULL where it has none. INVALID and others: ret_error names the file and
+ * says what is wrong; nothing is held then. `ret` has room for `count`. */
+struct operations;
+as_err host_participants_operations(const struct host_participants *participants,
+                                    struct operations **ret, char ret_error[512]) AS_MUSTCHECK;
 
 /* The two rooms' own configs, in memory that the caller gives: one for each participant. */
 void host_participants_agent(const struct host_participants *participants,

@@ -35,8 +35,8 @@ static const char help[] =
     "  certificate = agent-bank_a.pem\n"
     "  key = agent-bank_a-key.pem\n"
     "\n"
-    "SIGHUP reloads certificates. Log lines go to stderr. SIGTERM and SIGINT let what is executing "
-    "end, a second one does not.\n"
+    "SIGHUP reloads certificates and named operations. Log lines go to stderr. SIGTERM and SIGINT\n"
+    "let what is executing end, a second one does not.\n"
     "Exit codes: 0 stopped when asked, 1 could not start, 2 wrong arguments or configuration.\n";
 
 static int run(const struct settings *settings)

@@ -103,24 +103,33 @@ static void on_signal(uv_signal_t *handle, int number)
 }
 
 /* What is connected goes on, with all that is under way there. */
-static void on_reload(uv_signal_t *handle, int number)
+static void reload_certificates(struct shell *shell)
 {
-    struct shell *shell = handle->data;
     struct tls_credentials *credentials = NULL;
     char why[512];
 
-    (void)number;
-    if (!shell->tls || !shell->host || shell->closing) {
-        say(AS_TRACE_INFO, "nothing_to_reload", "text",
-            "SIGHUP reloads certificates, and none are configured", NULL);
-    } else if (settings_tls(shell->settings, &credentials, why)) {
+    if (settings_tls(shell->settings, &credentials, why)) {
         say(AS_TRACE_ALARM, "certificates_not_reloaded", "why", why, "text",
             "the certificates loaded before stay in use", NULL);
-    } else {
-        host_tls(shell->host, credentials);
-        tls_credentials_release(credentials); /* the host holds them */
-        say(AS_TRACE_INFO, "certificates_reloaded", "of", "links", NULL);
+        return;
     }
+    host_tls(shell->host, credentials);
+    tls_credentials_release(credentials); /* the host holds them */
+    say(AS_TRACE_INFO, "certificates_reloaded", "of", "links", NULL);
+}
+
+static void on_reload(uv_signal_t *handle, int number)
+{
+    struct shell *shell = handle->data;
+
+    (void)number;
+    if (!shell->host || shell->closing)
+        return;
+    if (shell->tls)
+        reload_certificates(shell);
+    if (!host_reload(shell->host, &shell->settings->participants) && !shell->tls)
+        say(AS_TRACE_INFO, "nothing_to_reload", "text",
+            "SIGHUP reloads certificates and named operations, and none are configured", NULL);
 }
 
 /* --- opening --- */

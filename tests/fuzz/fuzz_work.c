@@ -14,6 +14,7 @@ static as_err copy_work(struct as_bytes bytes, struct as_buf *again)
     struct as_work_reader reader;
     struct as_statement statement;
     struct as_bytes param;
+    bool operations = false;
 
     if (as_work_open(&reader, bytes))
         return AS_ERR_MALFORMED;
@@ -22,14 +23,20 @@ static as_err copy_work(struct as_bytes bytes, struct as_buf *again)
         if (as_work_next_statement(&reader, &statement))
             return AS_ERR_MALFORMED;
         AS_ASSERT(strlen((const char *)statement.sql.data) == statement.sql.len);
-        as_work_put_statement(again, statement.sql, statement.expect_rows, statement.param_count);
+        if (statement.operation)
+            as_work_put_operation(again, 0, statement.sql, statement.expect_rows,
+                                  statement.param_count);
+        else
+            as_work_put_statement(again, statement.sql, statement.expect_rows,
+                                  statement.param_count);
+        operations |= statement.operation;
         for (uint32_t k = 0; k < statement.param_count; k++) {
             if (as_work_next_param(&reader, &param))
                 return AS_ERR_MALFORMED;
             as_work_put_param(again, param);
         }
     }
-    return as_reader_done(&reader.in) ? AS_OK : AS_ERR_MALFORMED;
+    return as_reader_done(&reader.in) && operations == reader.operations ? AS_OK : AS_ERR_MALFORMED;
 }
 
 static as_err copy_results(struct as_bytes bytes, struct as_buf *again)

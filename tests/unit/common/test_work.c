@@ -79,6 +79,48 @@ static void work_comes_back(void **state)
     as_buf_close(&buf);
 }
 
+/* The mark at the beginning is what agents from before operations refuse all of the work for: they
+ * know 0 and 1 there, and refuse anything else. */
+static void operations_are_marked(void **state)
+{
+    struct as_work_reader reader;
+    struct as_statement statement;
+    struct as_bytes param;
+    struct as_buf buf;
+
+    (void)state;
+    as_buf_init(&buf, 1000);
+    as_put_u8(&buf, 0xee); /* work need not be the first in a buffer */
+    as_work_put_begin(&buf, AS_ISOLATION_READ_COMMITTED, true, 2);
+    as_work_put_statement(&buf, text_of("SELECT 1"), AS_EXPECT_NONE, 0);
+    assert_int_equal(buf.data[2], 1);
+    as_work_put_operation(&buf, 1, text_of("debit"), 1, 1);
+    as_work_put_param(&buf, text_of("100"));
+    assert_int_equal(buf.err, AS_OK);
+    assert_int_equal(buf.data[0], 0xee);
+    assert_int_equal(buf.data[2], 3);
+    assert_int_equal(as_work_check((struct as_bytes){buf.data + 1, buf.len - 1}), AS_OK);
+    assert_int_equal(as_work_open(&reader, (struct as_bytes){buf.data + 1, buf.len - 1}), AS_OK);
+    assert_true(reader.operations && reader.read_only);
+    assert_int_equal(as_work_next_statement(&reader, &statement), AS_OK);
+    assert_false(statement.operation);
+    assert_int_equal(as_work_next_statement(&reader, &statement), AS_OK);
+    assert_true(statement.operation);
+    assert_text(statement.sql, "debit");
+    assert_int_equal(statement.expect_rows, 1);
+    assert_int_equal(statement.param_count, 1);
+    assert_int_equal(as_work_next_param(&reader, &param), AS_OK);
+    assert_text(param, "100");
+    assert_true(as_reader_done(&reader.in));
+    /* Without the mark it is no operation, but nonsense; and so is a name that is none. */
+    buf.data[2] = 1;
+    assert_int_equal(as_work_check((struct as_bytes){buf.data + 1, buf.len - 1}), AS_ERR_MALFORMED);
+    buf.data[2] = 3;
+    buf.data[buf.len - 8 - 4 - 8 - 1 - 5] = 'D';
+    assert_int_equal(as_work_check((struct as_bytes){buf.data + 1, buf.len - 1}), AS_ERR_MALFORMED);
+    as_buf_close(&buf);
+}
+
 static as_err check_results(struct as_bytes bytes)
 {
     struct as_results_reader reader;
@@ -219,7 +261,9 @@ static void values_out_of_range_are_refused(void **state)
     buf.data[0] = 3;
     assert_int_equal(as_work_check(as_buf_bytes(&buf)), AS_ERR_MALFORMED);
     buf.data[0] = 0;
-    buf.data[1] = 2;
+    buf.data[1] = 2; /* operations, and there are none */
+    assert_int_equal(as_work_check(as_buf_bytes(&buf)), AS_ERR_MALFORMED);
+    buf.data[1] = 4;
     assert_int_equal(as_work_check(as_buf_bytes(&buf)), AS_ERR_MALFORMED);
     as_buf_clear(&buf);
     as_work_put_begin(&buf, AS_ISOLATION_READ_COMMITTED, false, 1);
@@ -324,6 +368,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(work_comes_back),
+        cmocka_unit_test(operations_are_marked),
         cmocka_unit_test(results_come_back),
         cmocka_unit_test(truncated_or_longer_is_refused),
         cmocka_unit_test(damaged_bytes_are_read_safely),

@@ -104,25 +104,26 @@ static void large_messages_survive_partial_writes(void **state)
 
 static void many_connections(void **state)
 {
-    enum { COUNT = 250 };
+    /* All handshakes must be done within their 5 s, on a busy machine, too. */
+    const uint64_t count = server_credentials ? 50 : 250;
     struct rig rig;
 
     (void)state;
     test_leaks_begin();
     assert_int_equal(rig_open(&rig), AS_OK);
     rig.server.echo = true;
-    for (uint64_t i = 1; i <= COUNT; i++) {
+    for (uint64_t i = 1; i <= count; i++) {
         dial(&rig, 2 * i, rig.address);
         put(&rig, &rig.client, 2 * i, "before it is up", 15);
     }
-    RUN_UNTIL(&rig, rig.client.connected == COUNT && rig.client.bytes == 15 * COUNT);
-    for (uint64_t i = 1; i <= COUNT; i += 2)
+    RUN_UNTIL(&rig, rig.client.connected == count && rig.client.bytes == 15 * count);
+    for (uint64_t i = 1; i <= count; i += 2)
         INSIDE(&rig, net_close(rig.client.net, 2 * i));
-    RUN_UNTIL(&rig, rig.server.closed == COUNT / 2);
+    RUN_UNTIL(&rig, rig.server.closed == count / 2);
     assert_int_equal(rig.server.last_err, AS_OK);
-    for (uint64_t i = 1; i <= COUNT; i++)
+    for (uint64_t i = 1; i <= count; i++)
         put(&rig, &rig.client, 2 * i, "x", 1);
-    RUN_UNTIL(&rig, rig.client.bytes == 15 * COUNT + COUNT / 2);
+    RUN_UNTIL(&rig, rig.client.bytes == 15 * count + count / 2);
     assert_int_equal(rig.client.closed, 0);
     rig_close(&rig);
     test_leaks_end();

@@ -86,6 +86,37 @@ static void test_everything(void **state)
     body_close(&reader);
 }
 
+static void test_operation(void **state)
+{
+    struct as_work_reader work;
+    struct as_statement statement;
+    struct body_reader reader;
+    struct as_submit submit;
+    struct as_bytes param;
+
+    (void)state;
+    body_init(&reader, 30000, 1 << 20);
+    read_body(&reader,
+              "{\"branches\":[" BRANCH_OF(
+                  "\"statements\":[{\"sql\":\"SELECT 1\"},{\"params\":[7],\"expect_rows\":1,"
+                  "\"operation\":\"acc.debit_1\"}]") "," SIMPLE "]}",
+              &submit);
+    assert_int_equal(as_work_check(submit.branches[0].work), AS_OK);
+    assert_int_equal(as_work_open(&work, submit.branches[0].work), AS_OK);
+    assert_true(work.operations);
+    assert_int_equal(as_work_next_statement(&work, &statement), AS_OK);
+    assert_false(statement.operation);
+    assert_int_equal(as_work_next_statement(&work, &statement), AS_OK);
+    assert_true(statement.operation);
+    assert_text(statement.sql, "acc.debit_1");
+    assert_int_equal(statement.expect_rows, 1);
+    assert_int_equal(as_work_next_param(&work, &param), AS_OK);
+    assert_text(param, "7");
+    assert_int_equal(as_work_open(&work, submit.branches[1].work), AS_OK);
+    assert_false(work.operations);
+    body_close(&reader);
+}
+
 static void test_defaults(void **state)
 {
     struct body_reader reader;
@@ -125,6 +156,8 @@ static void test_hash(void **state)
     static const char *const others[] = {
         "{\"branches\":[{\"participant\":\"b\",\"statements\":[{\"sql\":\"x\",\"params\":[1]}]}]}",
         "{\"branches\":[{\"participant\":\"a\",\"statements\":[{\"sql\":\"y\",\"params\":[1]}]}]}",
+        "{\"branches\":[{\"participant\":\"a\",\"statements\":[{\"operation\":\"x\",\"params\":[1]}"
+        "]}]}",
         "{\"branches\":[{\"participant\":\"a\",\"statements\":[{\"sql\":\"x\",\"params\":[2]}]}]}",
         "{\"branches\":[{\"participant\":\"a\",\"statements\":[{\"sql\":\"x\",\"params\":[]}]}]}",
         "{\"branches\":[{\"participant\":\"a\",\"statements\":[{\"sql\":\"x\",\"params\":[null]}]}]"
@@ -181,6 +214,8 @@ static void test_problems(void **state)
         {"{\"branches\":[" SIMPLE
          "," BRANCH_OF("\"statements\":[{\"sql\":\"x\"},{\"sql\":1}]") "]}",
          "bad_type", "/branches/1/statements/1/sql", 2, 1},
+        {"{\"branches\":[" BRANCH_OF("\"statements\":[{\"operation\":\"Debit\"}]") "]}",
+         "bad_operation", "/branches/0/statements/0/operation", 1, 0},
         {"{\"branches\":[" BRANCH_OF("\"statements\":[{\"sql\":\"x\"},{\"sql\":\"END\"}]") "]}",
          "statement_refused", "/branches/0/statements/1/sql", 1, 1},
     };
@@ -311,10 +346,11 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything),  cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_hash),        cmocka_unit_test(test_problems),
-        cmocka_unit_test(test_long_name),   cmocka_unit_test(test_large),
-        cmocka_unit_test(test_acknowledge), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_everything), cmocka_unit_test(test_operation),
+        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_problems),   cmocka_unit_test(test_long_name),
+        cmocka_unit_test(test_large),      cmocka_unit_test(test_acknowledge),
+        cmocka_unit_test(test_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,10 +2,12 @@
  * Golden scripts of the agent: tests/data/agent. Node N and participant P count from 0; #N is the
  * Nth operation.
  *
- *   agent [nodes=N] [participants=N] [prepared_max=N] [queue_max=N]      a new agent, started
+ *   agent [nodes=N] [participants=N] [prepared_max=N] [queue_max=N] [named=1]   a new agent, started
  *   connected N | closed N | advance MS | drain | counts
  *   welcome N [incarnation=X] [cluster=NAME] | leader N TERM | refuse N | ping N | garbage N |
  * hello N rotate N P [counter=C] execute N TERM.SEQ/BRANCH [slot=P] [id=ID] [timeout=MS] [read_only]
+ *       [operation=NAME] [expect=N] [sql=WORD] (SQL of one word)
+ *   operations P [NAME=WORD[,ROWS]]...
  *   commit|abort|read_finish|pending|unknown N TERM.SEQ/BRANCH [slot=P] [id=ID] [xid=N]
  * [identity=A] up P [identity=A] [max=N] [marker] | down P done #N STATUS [fields]
  * [row=GID,XID,AGE[,OWNER]]...
@@ -13,6 +15,7 @@
  */
 #include "../participant_branch/golden.h"
 #include "fake.h"
+#include "participant/agent/operations.h"
 
 #include "../participant_branch/names.h"
 
@@ -166,6 +169,28 @@ static void on_sent(void *test, uint64_t connection, const struct as_wire_msg *m
     golden_put(golden, "\n");
 }
 
+/* Of work that is not the usual one. */
+static void put_work(struct golden *golden, struct as_bytes work)
+{
+    struct as_work_reader in;
+    struct as_statement statement;
+
+    for (int i = 0; i < 2; i++) {
+        struct as_bytes usual = fake_work(i);
+
+        if (!work.len || (work.len == usual.len && memcmp(work.data, usual.data, work.len) == 0))
+            return;
+    }
+    assert_int_equal(as_work_check(work), AS_OK);
+    assert_int_equal(as_work_open(&in, work), AS_OK);
+    assert_false(in.operations); /* PostgreSQL's side knows none */
+    for (uint32_t i = 0; i < in.statement_count; i++) {
+        assert_int_equal(as_work_next_statement(&in, &statement), AS_OK);
+        golden_put(golden, " sql=\"%s\" expect=%lld", (const char *)statement.sql.data,
+                   (long long)statement.expect_rows);
+    }
+}
+
 static void on_started(void *test, const struct as_pg_op *op)
 {
     struct script *script = test;
@@ -186,6 +211,7 @@ static void on_started(void *test, const struct as_pg_op *op)
         golden_put(script->golden, " timeout=%u", op->timeout_ms);
     if (op->kind == AS_PG_READ_COMMIT || op->kind == AS_PG_READ_ABORT)
         golden_put(script->golden, " target=#%d", op_of(script, op->target));
+    put_work(script->golden, op->work);
     if (op->counter)
         golden_put(script->golden, " counter=%llu", (unsigned long long)op->counter);
     golden_put(script->golden, "\n");
@@ -242,6 +268,7 @@ static void new_agent(struct script *script)
     config.participant_count = (uint32_t)golden_number(golden, "participants", 1);
     participants[0].prepared_max = (uint32_t)golden_number(golden, "prepared_max", 0);
     participants[0].queue_max = (uint32_t)golden_number(golden, "queue_max", 0);
+    participants[0].named = golden_number(golden, "named", 0);
     for (uint32_t i = 0; i < config.node_count; i++)
         snprintf(config.nodes[i], sizeof config.nodes[i], "node%u:1", i);
     assert_int_equal(agent_new(&script->agent, &config, &script->env, &fake_ops), AS_OK);
@@ -273,6 +300,23 @@ static struct as_bytes nodes_of(const struct golden *golden, struct as_buf *buf)
     return as_buf_bytes(buf);
 }
 
+static struct as_bytes work_of(const struct golden *golden, struct as_buf *buf)
+{
+    const char *sql = golden_word(golden, "sql");
+    const char *operation = golden_word(golden, "operation");
+    int64_t expect_rows = (int64_t)golden_number(golden, "expect", (uint64_t)AS_EXPECT_NONE);
+
+    if (!sql && !operation)
+        return fake_work(golden_word(golden, "read_only"));
+    as_work_put_begin(buf, AS_ISOLATION_READ_COMMITTED, golden_word(golden, "read_only") != NULL,
+                      sql && operation ? 2 : 1);
+    if (sql)
+        as_work_put_statement(buf, fake_text(sql), expect_rows, 0);
+    if (operation)
+        as_work_put_operation(buf, 0, fake_text(operation), expect_rows, 0);
+    return as_buf_bytes(buf);
+}
+
 static void message(struct script *script, const char *word)
 {
     static const struct {
@@ -295,8 +339,9 @@ static void message(struct script *script, const char *word)
     const char *gid = golden_word(golden, "gid");
     struct as_bytes id_bytes = fake_text(id ? id : "order-1");
     struct as_wire_msg msg = {0};
-    struct as_buf nodes;
+    struct as_buf nodes, work;
 
+    as_buf_init(&work, 10000);
     for (size_t i = 0; i < AS_COUNT_OF(types); i++) {
         if (strcmp(types[i].word, word) == 0)
             msg.type = types[i].type;
@@ -323,9 +368,9 @@ static void message(struct script *script, const char *word)
         msg.rotate.counter = golden_number(golden, "counter", 0);
         break;
     case AS_WIRE_EXECUTE:
-        msg.execute = (struct as_wire_execute){
-            branch_of(golden), (uint32_t)golden_number(golden, "timeout", 30000), id_bytes,
-            fake_work(golden_word(golden, "read_only"))};
+        msg.execute = (struct as_wire_execute){branch_of(golden),
+                                               (uint32_t)golden_number(golden, "timeout", 30000),
+                                               id_bytes, work_of(golden, &work)};
         break;
     case AS_WIRE_COMMIT:
     case AS_WIRE_ABORT:
@@ -359,6 +404,31 @@ static void message(struct script *script, const char *word)
     }
     fake_feed(&script->env, script->agent, connection, &msg);
     as_buf_close(&nodes);
+    as_buf_close(&work);
+}
+
+/* operations P NAME=WORD[,ROWS]... */
+static void operations(struct script *script)
+{
+    struct golden *golden = script->golden;
+    struct operations *operations = NULL;
+    char text[1000] = "", error[256];
+    size_t len = 0;
+
+    for (int i = 2; i < golden->count; i++) {
+        char name[64], sql[64];
+        int rows = 0;
+        int count = sscanf(golden->words[i], "%63[^=]=%63[^,],%d", name, sql, &rows);
+
+        assert_true(count >= 2);
+        len += (size_t)snprintf(text + len, sizeof text - len, "-- name: %s\n", name);
+        if (count == 3)
+            len += (size_t)snprintf(text + len, sizeof text - len, "-- expect_rows: %d\n", rows);
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s\n", sql);
+    }
+    if (len)
+        assert_int_equal(operations_parse(fake_text(text), &operations, error), AS_OK);
+    agent_operations(script->agent, (uint32_t)atoi(golden->words[1]), operations);
 }
 
 static void done(struct script *script)
@@ -444,6 +514,8 @@ static void command(void *ctx, struct golden *golden)
         agent_on_bytes(script->agent, connection, fake_text("HTTP/1.1 400 Bad Request\r\n\r\n"));
     } else if (strcmp(word, "up") == 0 || strcmp(word, "down") == 0) {
         participant(script, *word == 'u');
+    } else if (strcmp(word, "operations") == 0) {
+        operations(script);
     } else if (strcmp(word, "done") == 0) {
         done(script);
     } else {
@@ -487,6 +559,12 @@ static void test_branch(void **state)
     run("branch");
 }
 
+static void test_operations(void **state)
+{
+    (void)state;
+    run("operations");
+}
+
 static void test_admission(void **state)
 {
     (void)state;
@@ -516,8 +594,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_session),   cmocka_unit_test(test_nodes),
         cmocka_unit_test(test_moved),     cmocka_unit_test(test_branch),
-        cmocka_unit_test(test_admission), cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_ask),       cmocka_unit_test(test_version),
+        cmocka_unit_test(test_admission), cmocka_unit_test(test_operations),
+        cmocka_unit_test(test_scan),      cmocka_unit_test(test_ask),
+        cmocka_unit_test(test_version),
     };
 
     fake_work(false);
