@@ -104,12 +104,17 @@ static void say_more(struct strike *strike, const char *word, const char *separa
     (void)snprintf(strike->what + len, sizeof(strike->what) - len, "%s%s", separator, word);
 }
 
-/* Nodes, agents and servers come first in the list of places, clients after them. */
+/* Places of nodes, agents and those servers that serve now, by number. */
 #define INHABITED (WORLD_NODES + 2 * WORLD_DATABASES)
+
+static struct place *inhabited(struct world *world, uint64_t number)
+{
+    return world_process(world, (size_t)(number % INHABITED))->place;
+}
 
 static struct place *draw_place(struct world *world, struct strike *strike)
 {
-    return &world->places[as_rng_below(strike->rng, INHABITED)];
+    return inhabited(world, as_rng_below(strike->rng, INHABITED));
 }
 
 /* --- Partitions --- */
@@ -136,9 +141,12 @@ static enum strike_result partition_strike(struct world *world, struct strike *s
 
     side = (side & ~((1u << WORLD_NODES) - 1)) | nodes; /* never all nodes on one side */
     say_more(strike, "one side:", "");
-    for (size_t i = 0; i < INHABITED; i++)
-        if (side >> i & 1)
-            say_more(strike, world->places[i].name, " ");
+    for (size_t i = 0; i < INHABITED; i++) {
+        const struct place *place = inhabited(world, i);
+
+        if (side >> (place - world->places) & 1)
+            say_more(strike, place->name, " ");
+    }
     return sides_cut(world, strike, side);
 }
 
@@ -236,7 +244,7 @@ static enum strike_result loss_strike(struct world *world, struct strike *strike
     struct cut *cut = cut_new(strike);
 
     for (uint64_t i = 0; i < 3; i++) {
-        struct place *place = &world->places[(first + i * step) % INHABITED];
+        struct place *place = inhabited(world, first + i * step);
         struct rules *rules = cut_add(cut, place);
 
         rules_add(rules, true, "-m statistic --mode random --probability 0.3 -j DROP");
@@ -304,7 +312,7 @@ static enum strike_result hold_strike(struct world *world, struct strike *strike
     struct place *places[3];
 
     for (size_t i = 0; i < count; i++) {
-        places[i] = &world->places[(first + i) % INHABITED];
+        places[i] = inhabited(world, first + i);
         say_more(strike, places[i]->name, i ? " " : "");
     }
     strike->own = hold_begin(world, places, count, base_ms, jitter_ms, as_rng_next(strike->rng));
