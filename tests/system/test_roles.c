@@ -108,6 +108,7 @@ static const struct caller callers[] = {
     {"another cluster's operator", NULL, "elsewhere", 0, false, NO_ROLE},
     {"a certificate without a name", NULL, "nameless", 0, false, STRANGER},
     {"a foreign authority's operator", NULL, "foreign", 0, false, CUT_OFF},
+    {"an operator's certificate that is over", NULL, "over", 0, false, CUT_OFF},
 };
 
 static bool is_there(const char *dir, const char *name, const char *suffix, char ret_path[400])
@@ -373,6 +374,60 @@ static void a_lost_token_is_shut_out_at_once(void **state)
     asker_close(&asker);
 }
 
+/* A viewer's, that ends in so many seconds. */
+static void make_short(int seconds)
+{
+    struct certificate_spec spec = {.name = "short",
+                                    .principal = "assent://sandbox/viewer/short",
+                                    .begins = (int64_t)time(NULL) - 60,
+                                    .ends = (int64_t)time(NULL) + seconds};
+    struct certificate_pem ours, made;
+    char path[400], why[CERTIFICATE_WHY_BYTES];
+
+    test_tls_take(tls_dir, "ca.pem", &ours.certificate);
+    test_tls_take(tls_dir, "ca-key.pem", &ours.key);
+    if (certificate_make(&spec, &ours, &made, why))
+        fail_msg("%s", why);
+    snprintf(path, sizeof(path), "%s/short.pem", own_dir);
+    test_tls_write(path, &made.certificate, 0644);
+    snprintf(path, sizeof(path), "%s/short-key.pem", own_dir);
+    test_tls_write(path, &made.key, 0600);
+    certificate_close(&ours);
+    certificate_close(&made);
+}
+
+static bool is_over(void *ctx)
+{
+    long status = ask(ctx, sandbox.nodes[0].api, "GET", "/v1/cluster", NULL);
+
+    assert_true(status == 200 || status == 401);
+    return status == 401;
+}
+
+static void a_certificate_ends_on_an_open_connection(void **state)
+{
+    static const struct caller caller = {"a short one", NULL, "short", VIEWER, false, 0};
+    bool used = false;
+
+    (void)state;
+    /* The next one is for a machine that is too slow for this one. */
+    for (int seconds = 3; seconds < 100 && !used; seconds *= 2) {
+        struct asker asker;
+        long connects = -1;
+
+        make_short(seconds);
+        asker = asker_open(&caller);
+        used = ask(&asker, sandbox.nodes[0].api, "GET", "/v1/cluster", NULL) == 200;
+        if (used) {
+            wait_for("its certificate is over", is_over, &asker, DEADLINE_MS);
+            curl_easy_getinfo(asker.curl, CURLINFO_NUM_CONNECTS, &connects);
+            assert_int_equal(connects, 0); /* on the connection that it had */
+        }
+        asker_close(&asker);
+    }
+    assert_true(used);
+}
+
 static void a_bad_file_changes_nothing(void **state)
 {
     static const struct caller late = {"one in a bad file", "late", NULL, VIEWER, false, STRANGER};
@@ -463,6 +518,7 @@ static void make_certificates(void)
     test_tls_leaf(own_dir, "viewer-gone", "assent://sandbox/viewer/gone", 0, 1, &ours);
     test_tls_leaf(own_dir, "elsewhere", "assent://elsewhere/operator/sandbox", 0, 1, &ours);
     test_tls_leaf(own_dir, "nameless", NULL, 0, 1, &ours);
+    test_tls_leaf(own_dir, "over", "assent://sandbox/operator/sandbox", -2, 0, &ours);
     certificate_close(&ours);
     certificate_close(&foreign);
 }
@@ -502,6 +558,7 @@ int main(void)
         cmocka_unit_test(every_route_with_every_role),
         cmocka_unit_test(refusals_and_operators_are_told),
         cmocka_unit_test(a_lost_token_is_shut_out_at_once),
+        cmocka_unit_test(a_certificate_ends_on_an_open_connection),
         cmocka_unit_test(a_bad_file_changes_nothing),
         cmocka_unit_test(the_command_writes_only_good_lines),
         cmocka_unit_test(no_log_has_a_token),
