@@ -109,11 +109,10 @@ static int make_fresh(const char *api, struct fresh *ret_fresh)
     as_time until = clock_now() + SNAPSHOT_WAIT_S * AS_SECOND;
     cJSON *json;
     int exit_code = ask_cluster(api, "/v1/cluster", NULL, &json);
-    double done = -1;
 
     if (exit_code != CLI_OK)
         return exit_code;
-    ret_fresh->index = json_number(json, "applied_index", 0);
+    ret_fresh->index = json_number(json, "table_index", 0);
     ret_fresh->node = json_number(json, "node", 0);
     (void)text_format(ret_fresh->incarnation, sizeof(ret_fresh->incarnation), "%s",
                       json_text(json, "incarnation", ""));
@@ -121,14 +120,16 @@ static int make_fresh(const char *api, struct fresh *ret_fresh)
     exit_code = ask_cluster(api, "/v1/cluster/snapshot", "{}", &json);
     while (exit_code == CLI_OK) {
         struct timespec pause = {.tv_nsec = 50000000};
+        bool full = json_true(json, "disk_full");
+        double done = json_number(json, "snapshot_index", 0);
 
-        done = json_number(json, "snapshot_index", 0);
         cJSON_Delete(json);
         if (done >= ret_fresh->index)
             return CLI_OK;
-        if (clock_now() > until) {
-            complain("backup: %s took no snapshot within %d s: is its disk full?", api,
-                     SNAPSHOT_WAIT_S);
+        if (full || clock_now() > until) {
+            complain(full ? "backup: the disk of %s is full: it cannot take a snapshot"
+                          : "backup: %s took no snapshot within ten minutes",
+                     api);
             return CLI_NEGATIVE;
         }
         (void)nanosleep(&pause, NULL);

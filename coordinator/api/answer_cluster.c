@@ -104,6 +104,7 @@ void answer_cluster(struct as_buf *buf, struct node *node, const char *version)
     put_name_u64(buf, "persisted_index", info.persisted_index);
     put_name_u64(buf, "commit_index", info.commit_index);
     put_name_u64(buf, "applied_index", info.applied_index);
+    put_name_u64(buf, "table_index", info.table_index);
     put_name_u64(buf, "snapshot_index", info.snapshot_index);
     put_name_u64(buf, "sessions", info.sessions);
     put_name_bool(buf, "disk_full", info.disk_full);

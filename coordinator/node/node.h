@@ -141,6 +141,8 @@ struct node_info {
     const char *cluster;
     uint64_t incarnation, node_id, term, last_index, applied_index, persisted_index, snapshot_index;
     uint64_t commit_index;
+    uint64_t
+        table_index; /* the last applied entry that is the table's: a snapshot taken now ends with it */
     uint64_t leader; /* its id; 0: not known */
     enum raft_role role;
     bool leading; /* this node's NOOP is applied */

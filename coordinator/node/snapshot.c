@@ -92,7 +92,7 @@ static bool is_due(const struct node *node)
 /* For a backup. One that is being written began before, so another one follows it. */
 void node_snapshot(struct node *node)
 {
-    node->snapshot_wished = true;
+    node->snapshot_wished = txn_applied_index(node->txn) > log_snapshot_index(node->log);
     node_turn_end(node);
 }
 

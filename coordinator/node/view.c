@@ -107,6 +107,7 @@ void node_info(const struct node *node, struct node_info *ret)
         .leader = raft.leader,
         .role = raft.role,
         .last_index = log_last_index(node->log),
+        .table_index = txn_applied_index(node->txn),
         .applied_index = node->applied, /* the table's own misses entries that are Raft's */
         .persisted_index = log_persisted_index(node->log),
         .snapshot_index = raft.snapshot_index,

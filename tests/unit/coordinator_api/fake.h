@@ -307,6 +307,7 @@ void node_info(const struct node *node, struct node_info *ret)
                               .term = 7,
                               .last_index = 1042,
                               .applied_index = 1041,
+                              .table_index = 1041,
                               .commit_index = 1042,
                               .leader = node->leader ? 1 : 0,
                               .role = node->not_leading ? node->role : RAFT_LEADER,
