@@ -26,6 +26,7 @@ struct api_config {
     uint32_t answer_timeout_s;   /* 0: 60: in which a client must have taken its answer */
     size_t memory_max;           /* 0: 256 MiB: of all bodies and answers beyond 16 KiB each */
     uint32_t timeout_ms_default; /* of a transaction; 0: AS_TIMEOUT_MS_DEFAULT */
+    uint32_t turn_us;    /* 0: 20000: of a turn of the loop, for requests that come all at once */
     uint32_t passing_ms; /* 0: 10000: in which a leader answers beyond what a request may take */
     const char *version;
     /* NULL: plain HTTP. Else HTTPS; if they have an authority, clients are asked for a certificate, and one that it

@@ -22,8 +22,8 @@
 #define ANSWER_TIMEOUT_S 60
 #define MEMORY_MAX ((size_t)256 << 20)
 #define PASSING_MS 10000
-#define TURN_NS 20000000u /* of a turn, for requests: less than a heartbeat */
-#define HELD_MAX 32       /* that are taken up again at a time */
+#define TURN_US 20000 /* less than a heartbeat */
+#define HELD_MAX 32   /* that are taken up again at a time */
 #define CONNECTION_BYTES 16384
 #define STRANGERS_BODY_MAX \
     65536 /* of who is not known: read and thrown away, so that the connection stays */
@@ -70,6 +70,11 @@ static void body_take(struct request *request, const char *data, size_t len)
     }
 }
 
+static bool turn_lasts(const struct api *api)
+{
+    return uv_hrtime() - api->run_ns < (uint64_t)api->config.turn_us * 1000;
+}
+
 /*
  * True: requests have had their part of this turn, and this one waits for the next. Agents, other nodes
  * and the disk would wait for all of them otherwise: ten thousand clients can send one each at the same
@@ -79,7 +84,7 @@ static bool hold(struct request *request)
 {
     struct api *api = request->api;
 
-    if (request->granted || (!api->held && uv_hrtime() - api->run_ns < TURN_NS))
+    if (request->granted || (!api->held && turn_lasts(api)))
         return false;
     client_move(request->conn, CONN_WAITING);
     request->next_due = NULL;
@@ -302,7 +307,7 @@ static void run(struct api *api)
     do {
         release_held(api, HELD_MAX);
         (void)MHD_run(api->daemon);
-    } while (api->held && uv_hrtime() - api->run_ns < TURN_NS);
+    } while (api->held && turn_lasts(api));
     api->running = false;
     if (api->held)
         run_soon(api, 0);
@@ -431,6 +436,8 @@ as_err api_new(struct api **ret_api, const struct api_config *config, uv_loop_t 
         api->config.memory_max = MEMORY_MAX;
     if (!api->config.timeout_ms_default)
         api->config.timeout_ms_default = AS_TIMEOUT_MS_DEFAULT;
+    if (!api->config.turn_us)
+        api->config.turn_us = TURN_US;
     if (!api->config.passing_ms)
         api->config.passing_ms = PASSING_MS;
     if (!api->config.version)

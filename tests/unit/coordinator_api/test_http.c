@@ -523,6 +523,86 @@ static void test_connection_limit_waiting(void **state)
     fake_close(&fake);
 }
 
+/* Sent at once, without a turn of the loop in between. */
+static void send_at_once(struct client *client, const char *text, int times)
+{
+    for (int i = 0; i < times; i++)
+        assert_int_equal(send(client->fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+static int answers_of(struct client *client)
+{
+    int count = 0;
+
+    client_read(client);
+    for (const char *at = client->in; at && (at = strstr(at, "HTTP/1.1 200")); at++)
+        count++;
+    return count;
+}
+
+/* Many requests at once, each client's behind one another: agents and the disk have their turns, too. */
+static void test_pipelines_leave_turns(void **state)
+{
+    enum { CLIENTS = 4, REQUESTS = 100, IN_A_TURN = 16 };
+    struct client clients[CLIENTS];
+    int turns = 0, answered = 0;
+    struct fake fake;
+
+    (void)state;
+    fake_open(&fake, NULL);
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = client_open(&fake);
+        send_at_once(&clients[i], "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", REQUESTS);
+    }
+    for (; answered < CLIENTS * REQUESTS && turns < 10000; turns++) {
+        fake_turn(&fake);
+        answered = 0;
+        for (int i = 0; i < CLIENTS; i++)
+            answered += answers_of(&clients[i]);
+    }
+    assert_int_equal(answered, CLIENTS * REQUESTS);
+    assert_in_range(turns, REQUESTS / IN_A_TURN, 9999);
+    for (int i = 0; i < CLIENTS; i++)
+        client_close(&clients[i]);
+    fake_close(&fake);
+}
+
+/* More at once than a turn has time for: so many at a time, and all of them in the end. */
+static void test_turns_are_short(void **state)
+{
+    enum { CLIENTS = 200, IN_A_TURN = 3 * 32 };
+    struct api_config config = {.version = "x", .turn_us = 1};
+    struct client clients[CLIENTS];
+    int answered = 0, turns = 0;
+    struct fake fake;
+
+    (void)state;
+    fake_open(&fake, &config);
+    for (int i = 0; i < CLIENTS; i++) { /* all are accepted before it begins */
+        struct reply reply;
+
+        clients[i] = client_open(&fake);
+        client_ask(&fake, &clients[i], "GET", "/healthz", NULL);
+        reply = client_reply(&fake, &clients[i], false);
+        free(reply.body);
+    }
+    for (int i = 0; i < CLIENTS; i++)
+        send_at_once(&clients[i], "GET /openapi.yaml HTTP/1.1\r\nHost: a\r\n\r\n", 1);
+    for (; answered < CLIENTS && turns < 10000; turns++) {
+        int before = answered;
+
+        fake_turn(&fake);
+        answered = 0;
+        for (int i = 0; i < CLIENTS; i++)
+            answered += answers_of(&clients[i]);
+        assert_in_range(answered, before, before + IN_A_TURN);
+    }
+    assert_int_equal(answered, CLIENTS);
+    for (int i = 0; i < CLIENTS; i++)
+        client_close(&clients[i]);
+    fake_close(&fake);
+}
+
 static void test_acknowledge(void **state)
 {
     struct reply reply;
@@ -1030,6 +1110,8 @@ int main(void)
         cmocka_unit_test(test_slow_client),
         cmocka_unit_test(test_connection_limit),
         cmocka_unit_test(test_connection_limit_waiting),
+        cmocka_unit_test(test_pipelines_leave_turns),
+        cmocka_unit_test(test_turns_are_short),
         cmocka_unit_test(test_acknowledge),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_views),
