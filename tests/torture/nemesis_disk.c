@@ -178,13 +178,11 @@ const struct nemesis nemesis_eio = {
 
 static bool says_full(void *ctx)
 {
-    const struct process *process = ctx;
+    const struct node *node = ctx;
     struct answer answer;
-    char api[64];
     bool full;
 
-    (void)snprintf(api, sizeof(api), "http://%s:%d", process->place->ip, WORLD_API_PORT);
-    http_at(api, NULL, "/v1/cluster", NULL, ASK_MS, &answer);
+    http_at(node->api, NULL, "/v1/cluster", NULL, ASK_MS, &answer);
     full = cJSON_IsTrue(cJSON_GetObjectItem(answer.json, "disk_full"));
     answer_free(&answer);
     return full;
@@ -206,7 +204,8 @@ static enum strike_result full_strike(struct world *world, struct strike *strike
                         disk->small, disk->small);
     }
     /* Another strike may keep its log from growing. */
-    return victims->count && world_wait(world, says_full, victims->each[0], FULL_MS)
+    return victims->count &&
+                   world_wait(world, says_full, &world->nodes[victims->each[0]->number], FULL_MS)
                ? STRIKE_DONE
                : STRIKE_NOTHING;
 }
