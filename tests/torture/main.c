@@ -168,8 +168,8 @@ static int run_and_report(const struct options *options, struct schedule *schedu
 
     if (world.interrupted)
         printf("torture: interrupted\n");
-    schedule_finish(schedule);
     processes_kill_all(&world);
+    schedule_finish(schedule);
     passed = report(schedule, options->minutes, passed) && passed;
     history_close(world.history);
     kept = options->keep || !(passed || world.interrupted);

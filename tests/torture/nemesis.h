@@ -38,7 +38,7 @@ struct nemesis {
     bool (*heal)(struct world *world, struct strike *strike);
     /* At each check, after the general ones, while nothing is under way: its own demands. NULL: none. False: failed */
     bool (*check)(struct world *world);
-    /* At the end, before the processes are killed: unmounts, loop devices. NULL: nothing */
+    /* At the end, when all processes are killed: unmounts, loop devices. NULL: nothing */
     void (*finish)(struct world *world);
     bool alone; /* never together with another one */
 };
