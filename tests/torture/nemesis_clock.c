@@ -1,13 +1,15 @@
 /*
- * Wall clocks jump, by libfaketime. Monotonic clocks do not: no machine's does.
+ * Wall clocks jump, by libfaketime. Monotonic clocks do not: no machine's does. So nothing may stop meanwhile: every node must go on
+ * with clocks that are wrong.
  */
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "nemesis.h"
+#include "inside.h"
 
+#define WORK_MS 30000
 #define LIBRARY "/usr/lib/*/faketime/libfaketimeMT.so.1"
 
 #if defined(__has_feature)
@@ -118,11 +120,25 @@ static enum strike_result clock_strike(struct world *world, struct strike *strik
     return STRIKE_DONE;
 }
 
+static bool works(void *ctx)
+{
+    struct requester *requester = ctx;
+    char why[200];
+
+    if (!cluster_works(requester->world, why, sizeof(why)))
+        return false;
+    for (int i = 0; i < WORLD_NODES; i++)
+        if (request_post(requester, transfer_invent_probe(requester), i, NULL) != RESULT_COMMITTED)
+            return false;
+    return true;
+}
+
 static bool clock_heal(struct world *world, struct strike *strike)
 {
-    bool well = true;
+    struct requester requester = {world, WORLD_CLIENTS, {as_rng_next(strike->rng)}};
+    bool well = world_wait(world, works, &requester, WORK_MS) ||
+                world_fail(world, "nothing works while clocks are wrong");
 
-    (void)strike;
     for (int i = 0; i < WORLD_NODES + WORLD_DATABASES && well; i++)
         well = clock_set(world, clock_process(world, i), "+0");
     return well;
@@ -135,4 +151,5 @@ const struct nemesis nemesis_clock = {
     .prepare = clock_prepare,
     .strike = clock_strike,
     .heal = clock_heal,
+    .alone = true,
 };
