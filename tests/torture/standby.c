@@ -10,7 +10,7 @@
 #include "inside.h"
 
 #define PORT_MORE 100 /* of the standby's port: both have their socket in one directory */
-#define STREAM_MS 30000
+#define STREAM_MS 120000
 #define PROMOTE_S 30
 
 /* Of each database the one of its two servers that is not database->server. */
