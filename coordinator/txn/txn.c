@@ -71,6 +71,7 @@ struct as_wire_msg *txn_send(struct txn *txn, uint64_t session, enum as_wire_typ
 
     effect->send.session = session;
     effect->send.msg.type = type;
+    effect->send.msg.version = 0; /* the newest */
     return &effect->send.msg;
 }
 

@@ -2,6 +2,7 @@
  * Finishing, probing and scanning on a real PostgreSQL: what the agent is told about prepared
  * transactions (R6, R7).
  */
+#include "participant/postgres/inside.h"
 #include "server.h"
 
 static int setup(void **state)
@@ -291,12 +292,7 @@ static int open_small(void **state)
 {
     (void)state;
     room_open(1, AS_PROOF_XACT_STATUS);
-    /* until the two that are kept for finishing are there too */
-    WAIT_FOR(
-        strcmp(sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle' AND query <> '' "
-                   "AND application_name = 'assent-agent'"),
-               "3") == 0);
-    turn();
+    WAIT_FOR(room.pg->parts[0].usable == 3); /* the two that are kept for finishing, too */
     return 0;
 }
 
