@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 
 #include "faultfs.h"
-#include "inside.h"
 
 #ifndef FAULTFS_PROGRAM
 #define FAULTFS_PROGRAM "assent-faultfs"
@@ -188,10 +187,8 @@ bool disks_settle(struct world *world)
     return true;
 }
 
-/* Whoever uses them is killed first: a server whose disk goes away under it panics, which would look like a failure. */
 void disks_finish(struct world *world)
 {
-    processes_kill_all(world);
     for (size_t i = 0; i < disks.count; i++) {
         struct disk *disk = &disks.each[i];
 
