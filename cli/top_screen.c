@@ -66,7 +66,8 @@ bool top_screen_is_terminal(void)
 
 void top_screen_open(void)
 {
-    const struct sigaction action = {.sa_handler = on_signal}; /* no SA_RESTART: poll must end */
+    /* poll ends all the same (signal(7)); a picture that is being written goes on. */
+    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);

@@ -6,6 +6,8 @@
 #include <pty.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -132,7 +134,7 @@ struct terminal {
     int master;
     pid_t pid;
     struct termios before;
-    char seen[1 << 16];
+    char seen[1 << 18];
     size_t len;
 };
 
@@ -240,6 +242,43 @@ static void a_suspended_one_gives_the_terminal_back(void **state)
     assert_given_back(&terminal);
 }
 
+static bool writes(void *ctx)
+{
+    const struct terminal *terminal = ctx;
+    char path[64], text[32] = "";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/syscall", terminal->pid);
+    file = fopen(path, "re");
+    assert_non_null(file);
+    (void)!fread(text, 1, sizeof(text) - 1, file);
+    fclose(file);
+    return atol(text) == SYS_write;
+}
+
+/* Nobody reads, so that it is in the middle of a picture. */
+static void a_suspended_one_goes_on_with_its_picture(void **state)
+{
+    static struct terminal terminal;
+    int status;
+
+    (void)state;
+    open_terminal(&terminal, 40);
+    read_terminal(&terminal, "committed/s", 1);
+    for (int i = 0; i < 20; i++) { /* the first ones may meet a write that has written something */
+        wait_for("assent top waits for the terminal", writes, &terminal, DEADLINE_MS);
+        assert_int_equal(kill(terminal.pid, SIGTSTP), 0);
+    }
+    read_terminal(&terminal, LEAVE, 1);
+    assert_int_equal(waitpid(terminal.pid, &status, WUNTRACED), terminal.pid);
+    assert_true(WIFSTOPPED(status));
+    assert_int_equal(kill(terminal.pid, SIGCONT), 0);
+    read_terminal(&terminal, ENTER, 2);
+    assert_int_equal(write(terminal.master, "q", 1), 1);
+    read_terminal(&terminal, LEAVE, 2);
+    assert_given_back(&terminal);
+}
+
 static void a_small_terminal_is_not_overrun(void **state)
 {
     static struct terminal terminal;
@@ -297,6 +336,7 @@ int main(void)
         cmocka_unit_test(nobody_there_is_said),
         cmocka_unit_test(the_terminal_is_given_back),
         cmocka_unit_test(a_suspended_one_gives_the_terminal_back),
+        cmocka_unit_test(a_suspended_one_goes_on_with_its_picture),
         cmocka_unit_test(a_small_terminal_is_not_overrun),
         cmocka_unit_test(a_node_that_is_gone_is_shown),
     };
