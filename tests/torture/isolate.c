@@ -22,6 +22,12 @@
 
 static volatile sig_atomic_t inner;
 
+/* What is mounted from here on, nobody else sees. EINVAL: the root is no mount point. */
+static bool mounts_part(void)
+{
+    return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
 bool isolate_possible(char *ret_why, size_t size)
 {
     pid_t child;
@@ -33,10 +39,12 @@ bool isolate_possible(char *ret_why, size_t size)
     }
     child = fork();
     if (child == 0)
-        _exit(unshare(NAMESPACES) ? errno : 0);
+        _exit(unshare(NAMESPACES) || !mounts_part() ? errno : 0);
     if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
         return false;
-    if (WEXITSTATUS(status))
+    if (WEXITSTATUS(status) == EINVAL)
+        (void)snprintf(ret_why, size, "its root is no mount point, as in a plain chroot");
+    else if (WEXITSTATUS(status))
         (void)snprintf(ret_why, size, "this machine makes no namespaces: %s",
                        strerror(WEXITSTATUS(status)));
     return WEXITSTATUS(status) == 0;
@@ -51,7 +59,7 @@ static void pass_on(int number)
 /* Names of network namespaces, the lock of iptables and shared memory are to be ours alone. */
 static bool mounts_make(void)
 {
-    return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+    return mounts_part() &&
            mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0 &&
            mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0 &&
            mount("run", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") == 0 &&
