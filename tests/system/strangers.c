@@ -97,8 +97,10 @@ static bool has_passed(void *ctx)
 void wait_limited(const char *limit, double than)
 {
     struct passed passed = {limit, than};
+    char what[128];
 
-    wait_for("the metric counts what was refused", has_passed, &passed, DEADLINE_MS);
+    snprintf(what, sizeof(what), "assent_http_limited_total of %s passes %.0f", limit, than);
+    wait_for(what, has_passed, &passed, DEADLINE_MS);
 }
 
 /* --- The honest client --- */
