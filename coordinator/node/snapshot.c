@@ -89,6 +89,15 @@ static bool is_due(const struct node *node)
     return bytes >= (raft.sending == 0 ? due : due + node->config.snapshot_bytes);
 }
 
+/* A node that joins has entries of before the first list of members that it is told; a snapshot without one cannot be read. */
+static bool knows_members(const struct node *node)
+{
+    struct raft_members members;
+
+    return !raft_members_at(node->raft, txn_applied_index(node->txn), &members) &&
+           members.count > 0;
+}
+
 /* For a backup. One that is being written began before, so another one follows it. */
 void node_snapshot(struct node *node)
 {
@@ -103,7 +112,7 @@ void node_snapshot_if_due(struct node *node)
     bool wished = node->snapshot_wished;
 
     if (node->snapshot_running || node->failed || node->ops->now(node->env) < node->snapshot_at ||
-        !is_due(node))
+        !is_due(node) || !knows_members(node))
         return;
     if (txn_snapshot_begin(node->txn, &event.snapshot.index, &event.snapshot.term))
         return;
