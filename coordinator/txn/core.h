@@ -164,7 +164,7 @@ void txn_committed(struct txn *txn, struct txn_run *run, struct txn_outcome *out
 /* From reserved (waiters_reserve and one more): perhaps that was the last acknowledgement. */
 void txn_branch_done(struct txn *txn, struct txn_branch *branch);
 void txn_branch_heuristic(struct txn *txn, struct txn_branch *branch);
-void txn_finished(struct txn *txn, struct txn_run *run);
+void txn_acknowledged(struct txn *txn, struct txn_run *run);
 void txn_queue_urgent(struct txn *txn, struct txn_branch *branch);
 /* A session serves it now: everything of it is told again at once. */
 void txn_participant_hurry(struct txn *txn, struct txn_participant *participant);
@@ -177,6 +177,8 @@ as_err txn_due_resend(struct txn *txn, struct txn_participant *participant,
 #define TXN_LAZY_BYTES (TXN_LAZY_COUNT * 16u + 16u)
 void txn_lazy_add(struct txn *txn, struct txn_run *run);
 void txn_lazy_remove(struct txn *txn, struct txn_run *run);
+/* FINISH of this one now. From reserved. */
+void txn_lazy_finish_now(struct txn *txn, const struct txn_run *run);
 /* From reserved: FINISH of what gathered, if it is worth a record of its own beside a COMMIT. */
 void txn_lazy_ride(struct txn *txn);
 as_err txn_due_lazy(struct txn *txn, uint32_t *budget) AS_MUSTCHECK;

@@ -26,7 +26,8 @@
  * ACTIVE     branches are executing at their agents; a crash here loses it: presumed abort
  * PREPARING  some are prepared; a crash here leaves them to ask (R6)
  * DECIDING   COMMIT is proposed: only the log knows now (R1, R4)
- * COMMITTED  every branch is told until it acknowledges (R8)
+ * COMMITTED  every branch is told until it acknowledges (R8); also when only heuristic outcomes are left,
+ *            which wait for an operator: FINISH says so then
  * FINISHED   all have; FINISH waits for company
  * ABORTING   decided; ABORT waits for company
  * Resigning makes any of them GONE.
@@ -97,9 +98,10 @@ struct txn_run {
     struct txn_blob *names;      /* of participants, if one of them is unknown */
     struct txn_outcome *outcome; /* of a committed one: the table keeps it until it is finished */
     uint32_t branch_count, branch_cap;
-    uint32_t votes_missing; /* yes and ready */
-    uint32_t reads_missing; /* read-only: CLOSING */
-    uint32_t unacknowledged;
+    uint32_t votes_missing;  /* yes and ready */
+    uint32_t reads_missing;  /* read-only: CLOSING */
+    uint32_t unacknowledged; /* COMMITTING */
+    uint32_t heuristics;     /* HEURISTIC */
     struct txn_branch branches[];
 };
 

@@ -20,25 +20,23 @@ static as_time lazy_delay(const struct txn *txn)
 void txn_lazy_add(struct txn *txn, struct txn_run *run)
 {
     struct txn_drive *drive = &txn->drive;
-    uint32_t *count =
-        run->state == TXN_RUN_FINISHED ? &drive->finishing_count : &drive->aborting_count;
+    uint32_t *count = run->outcome ? &drive->finishing_count : &drive->aborting_count;
 
-    AS_ASSERT(run->state == TXN_RUN_FINISHED || run->state == TXN_RUN_ABORTING);
+    AS_ASSERT(run->outcome ? run->unacknowledged == 0 : run->state == TXN_RUN_ABORTING);
     if (drive->finishing_count + drive->aborting_count == 0)
         drive->gathered_at = txn->now;
-    txn_list_append(run->state == TXN_RUN_FINISHED ? &drive->finishing : &drive->aborting,
-                    &run->lazy);
+    txn_list_append(run->outcome ? &drive->finishing : &drive->aborting, &run->lazy);
     run->lazy_at = AS_NEVER;
     (*count)++;
     txn_timer_soon(txn, &drive->lazy,
                    *count >= TXN_LAZY_COUNT ? txn->now : drive->gathered_at + lazy_delay(txn));
 }
 
-static void uncount(struct txn *txn, const struct txn_run *run, enum txn_run_state state)
+static void uncount(struct txn *txn, const struct txn_run *run)
 {
     if (run->lazy_at != AS_NEVER)
         return; /* proposed: in no count */
-    if (state == TXN_RUN_FINISHED)
+    if (run->outcome)
         txn->drive.finishing_count--;
     else
         txn->drive.aborting_count--;
@@ -48,14 +46,14 @@ void txn_lazy_remove(struct txn *txn, struct txn_run *run)
 {
     if (!txn_link_in(&run->lazy))
         return;
-    uncount(txn, run, run->outcome ? TXN_RUN_FINISHED : TXN_RUN_ABORTING);
+    uncount(txn, run);
     txn_link_remove(&run->lazy);
 }
 
 /* On its way: it goes when its record is applied. */
 static void proposed(struct txn *txn, struct txn_run *run)
 {
-    uncount(txn, run, run->state);
+    uncount(txn, run);
     run->lazy_at = txn->now;
     txn_link_remove(&run->lazy);
     txn_list_append(&txn->drive.proposed, &run->lazy);
@@ -77,6 +75,19 @@ static void propose_finish(struct txn *txn)
         record.finish.count++;
         proposed(txn, run);
     }
+    record.finish.attempts = as_buf_bytes(&buf);
+    txn_propose(txn, &record, false, (struct as_attempt){0, 0}, 2 + buf.len);
+}
+
+void txn_lazy_finish_now(struct txn *txn, const struct txn_run *run)
+{
+    struct txn_record record = {.type = TXN_RECORD_FINISH};
+    uint8_t attempt[16];
+    struct as_buf buf = {.data = attempt, .cap = sizeof(attempt), .max = sizeof(attempt)};
+
+    as_put_u64(&buf, run->attempt.term);
+    as_put_u64(&buf, run->attempt.seq);
+    record.finish.count = 1;
     record.finish.attempts = as_buf_bytes(&buf);
     txn_propose(txn, &record, false, (struct as_attempt){0, 0}, 2 + buf.len);
 }

@@ -10,8 +10,8 @@
 
 /* --- Leading --- */
 
-/* A committed transaction whose branches are not known to be finished: told again, all of it (R8).
- */
+/* A committed transaction whose branches are not known to be finished: told again, all of it, but for
+ * those of which FINISH has said that they are (R8). */
 static as_err adopt(struct txn *txn, struct txn_outcome *outcome)
 {
     struct txn_run *run = txn_run_new(txn, outcome->id, outcome->branch_count);
@@ -39,12 +39,16 @@ static as_err adopt(struct txn *txn, struct txn_outcome *outcome)
         branch->xid = from->xid;
         branch->identity = from->identity;
         branch->state = TXN_BRANCH_DONE;
-        if (from->heuristic && from->acknowledged)
+        if (from->heuristic ? from->acknowledged : outcome->acknowledged)
             continue;
-        run->unacknowledged++;
-        branch->state = from->heuristic ? TXN_BRANCH_HEURISTIC : TXN_BRANCH_COMMITTING;
-        if (!from->heuristic)
+        if (from->heuristic) {
+            branch->state = TXN_BRANCH_HEURISTIC;
+            run->heuristics++;
+        } else {
+            branch->state = TXN_BRANCH_COMMITTING;
+            run->unacknowledged++;
             txn_queue_urgent(txn, branch);
+        }
     }
     return AS_OK;
 }
@@ -105,7 +109,7 @@ as_err txn_on_lead(struct txn *txn, const struct txn_event *event)
     return AS_OK;
 }
 
-/* Adopted ones of which an operator has acknowledged every branch: only FINISH is missing. */
+/* Adopted ones of which no agent has a branch to acknowledge: only FINISH is missing. */
 as_err txn_due_adopted(struct txn *txn)
 {
     struct txn_run *run;
@@ -116,7 +120,7 @@ as_err txn_due_adopted(struct txn *txn)
             continue;
         if (txn_waiters_reserve(txn, run, 1, 0))
             return AS_ERR_NOMEM;
-        txn_finished(txn, run);
+        txn_acknowledged(txn, run);
     }
     txn_timer_stop(txn, &txn->drive.adopted_timer);
     return AS_OK;
@@ -256,13 +260,12 @@ static void applied_finish(struct txn *txn, const struct txn_record *record)
     for (uint32_t i = 0; i < record->finish.count; i++) {
         struct txn_run *run = txn_run_by_attempt(txn, txn_record_attempt(record, i));
 
-        if (!run || run->state != TXN_RUN_FINISHED)
+        if (!run || !run->outcome)
             continue;
-        if (run->outcome->finished)
+        if (run->state == TXN_RUN_FINISHED && run->outcome->finished)
             txn_run_gone(txn, run);
         else
-            txn_lazy_remove(txn,
-                            run); /* a heuristic outcome came between: an operator first (R7) */
+            txn_lazy_remove(txn, run); /* an operator's word finishes it (R7) */
     }
 }
 
@@ -306,13 +309,15 @@ static void applied_acknowledge(struct txn *txn, const struct txn_record *record
         branch = run ? txn_run_branch(run, record->acknowledge.branch) : NULL;
         if (branch && branch->state == TXN_BRANCH_HEURISTIC)
             txn_branch_done(txn, branch);
-        else if (run && run->state == TXN_RUN_FINISHED && outcome->waiting == 0 &&
-                 !txn_link_in(&run->lazy))
-            txn_lazy_add(txn, run); /* its FINISH had no effect when it was applied (R8) */
     }
     txn_acknowledgers_tell(txn, outcome, record->acknowledge.branch,
                            run && run->outcome ? txn_view_run(txn, run)
                                                : txn_view_outcome(txn, outcome));
+    if (run && run->state == TXN_RUN_FINISHED && outcome->finished) {
+        /* To a node from before decision 0016 the first FINISH said nothing. */
+        txn_lazy_finish_now(txn, run);
+        txn_run_gone(txn, run);
+    }
 }
 
 static void applied(struct txn *txn, const struct txn_record *record,

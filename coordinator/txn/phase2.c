@@ -158,7 +158,7 @@ void txn_committed(struct txn *txn, struct txn_run *run, struct txn_outcome *out
 
 /* --- Acknowledgements --- */
 
-void txn_finished(struct txn *txn, struct txn_run *run)
+static void finished(struct txn *txn, struct txn_run *run)
 {
     txn_run_move(txn, run, TXN_RUN_FINISHED);
     txn->counts.finished++;
@@ -166,7 +166,22 @@ void txn_finished(struct txn *txn, struct txn_run *run)
     txn_waiters_tell(txn, run, false);
     txn_timer_stop(txn, &run->timer);
     txn_run_drop_results(txn, run);
-    txn_lazy_add(txn, run);
+    if (!txn_link_in(&run->lazy))
+        txn_lazy_add(txn, run);
+}
+
+/*
+ * FINISH does not wait for an operator: what stands in no log is asked again by the next leader, and a database that has
+ * failed over meanwhile may not be able to prove any more what it had acknowledged (decisions/0016).
+ */
+void txn_acknowledged(struct txn *txn, struct txn_run *run)
+{
+    if (run->unacknowledged > 0)
+        return;
+    if (run->heuristics == 0)
+        finished(txn, run);
+    else if (!run->outcome->acknowledged && !txn_link_in(&run->lazy))
+        txn_lazy_add(txn, run);
 }
 
 void txn_branch_done(struct txn *txn, struct txn_branch *branch)
@@ -175,19 +190,27 @@ void txn_branch_done(struct txn *txn, struct txn_branch *branch)
 
     AS_ASSERT(branch->state == TXN_BRANCH_COMMITTING || branch->state == TXN_BRANCH_HEURISTIC);
     unqueue(branch);
+    if (branch->state == TXN_BRANCH_COMMITTING)
+        run->unacknowledged--;
+    else
+        run->heuristics--;
     branch->state = TXN_BRANCH_DONE;
-    if (--run->unacknowledged == 0)
-        txn_finished(txn, run);
+    txn_acknowledged(txn, run);
 }
 
 /* It waits for an operator from now on, not for its agent: resending ends, and so does waiting. */
 void txn_branch_heuristic(struct txn *txn, struct txn_branch *branch)
 {
+    struct txn_run *run = branch->run;
+
     AS_ASSERT(branch->state == TXN_BRANCH_COMMITTING);
     unqueue(branch);
     branch->state = TXN_BRANCH_HEURISTIC;
-    txn_waiters_tell(txn, branch->run, false);
-    txn_run_drop_results(txn, branch->run);
+    run->unacknowledged--;
+    run->heuristics++;
+    txn_waiters_tell(txn, run, false);
+    txn_run_drop_results(txn, run);
+    txn_acknowledged(txn, run);
 }
 
 static as_err ack_committed(struct txn *txn, struct txn_branch *branch)

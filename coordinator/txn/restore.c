@@ -208,6 +208,10 @@ static as_err fill_outcome(const struct txn *txn, struct as_reader *in,
                 return AS_ERR_CORRUPT;
         }
     }
+    if (outcome->committed && outcome->finished && outcome->waiting > 0) {
+        outcome->finished = false;
+        outcome->acknowledged = true;
+    }
     if (head->flags & SNAPSHOT_WHY)
         return take_why(in, &reason);
     return AS_OK;

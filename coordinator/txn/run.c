@@ -44,7 +44,7 @@ static bool every_branch_is_done(const struct txn_run *run)
         if (run->branches[i].state != TXN_BRANCH_DONE && !run->branches[i].read_only)
             return false;
     }
-    return run->unacknowledged == 0;
+    return run->unacknowledged + run->heuristics == 0;
 }
 
 static bool holds(const struct txn *txn, const struct txn_run *run, enum txn_run_state to)

@@ -89,7 +89,7 @@ static void put_outcome(struct as_buf *buf, const struct txn_outcome *outcome)
 {
     size_t start = item_begin(buf, SNAPSHOT_OUTCOME);
     unsigned flags = (outcome->committed ? SNAPSHOT_COMMITTED : 0u) |
-                     (outcome->finished ? SNAPSHOT_FINISHED : 0u) |
+                     (outcome->finished || outcome->acknowledged ? SNAPSHOT_FINISHED : 0u) |
                      (outcome->named ? SNAPSHOT_NAMED : 0u) | (outcome->why ? SNAPSHOT_WHY : 0u) |
                      (txn_link_in(&outcome->ring) ? SNAPSHOT_RING : 0u);
 

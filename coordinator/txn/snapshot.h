@@ -21,7 +21,7 @@ enum snapshot_item { SNAPSHOT_HEAD = 1, SNAPSHOT_CHUNK, SNAPSHOT_OUTCOME, SNAPSH
 
 /* Flags of an OUTCOME. */
 #define SNAPSHOT_COMMITTED 1u
-#define SNAPSHOT_FINISHED 2u
+#define SNAPSHOT_FINISHED 2u /* while a heuristic branch waits: every other one is acknowledged */
 #define SNAPSHOT_NAMED 4u
 #define SNAPSHOT_WHY 8u
 #define SNAPSHOT_RING 16u

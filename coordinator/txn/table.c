@@ -152,6 +152,14 @@ static as_err fold_commit(struct txn *txn, const struct txn_entry *entry,
     return AS_OK;
 }
 
+static void finish(struct txn *txn, struct txn_outcome *outcome)
+{
+    outcome->finished = true;
+    outcome->acknowledged = false;
+    txn->table.unfinished--;
+}
+
+/* While a heuristic branch waits for an operator: only of the others, which nobody asks any more (R8). */
 static as_err fold_finish(struct txn *txn, const struct txn_record *record)
 {
     for (uint32_t i = 0; i < record->finish.count; i++) {
@@ -160,11 +168,13 @@ static as_err fold_finish(struct txn *txn, const struct txn_record *record)
         if (i + EXPECT_AHEAD < record->finish.count)
             txn_outcome_expect(txn, NULL, txn_record_attempt(record, i + EXPECT_AHEAD));
         outcome = txn_outcome_by_attempt(txn, txn_record_attempt(record, i));
-        if (!outcome || !outcome->committed || outcome->finished || outcome->waiting > 0)
+        if (!outcome || !outcome->committed || outcome->finished || outcome->acknowledged)
             continue;
         txn_snapshot_touch(txn, outcome);
-        outcome->finished = true;
-        txn->table.unfinished--;
+        if (outcome->waiting > 0)
+            outcome->acknowledged = true;
+        else
+            finish(txn, outcome);
         txn_outcome_settle(txn, outcome);
     }
     return AS_OK;
@@ -299,6 +309,8 @@ static as_err fold_acknowledge(struct txn *txn, const struct txn_record *record,
     branch->acknowledged = true;
     outcome->waiting--;
     txn->table.waiting--;
+    if (outcome->acknowledged && outcome->waiting == 0)
+        finish(txn, outcome);
     ret->branch = branch;
     ret->effective = true;
     txn_outcome_settle(txn, outcome); /* its memory lasts until the next step, whatever comes */

@@ -70,7 +70,8 @@ struct txn_outcome {
     uint32_t handle;
     uint32_t gen; /* volatile: of the snapshot that has it already */
     bool committed, finished;
-    bool named; /* found by its id */
+    bool acknowledged; /* not finished: a heuristic branch waits; every other one is (R8) */
+    bool named;        /* found by its id */
     uint8_t branch_count;
     uint8_t heuristics;                  /* branches with a heuristic outcome */
     uint8_t waiting;                     /* of these, not acknowledged */

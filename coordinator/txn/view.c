@@ -110,7 +110,7 @@ static enum as_branch_state recorded_state(const struct txn_outcome *outcome,
         return (enum as_branch_state)branch->heuristic;
     if (!outcome->committed)
         return AS_BRANCH_ABORTED;
-    return outcome->finished ? AS_BRANCH_COMMITTED : AS_BRANCH_PREPARED;
+    return outcome->finished || outcome->acknowledged ? AS_BRANCH_COMMITTED : AS_BRANCH_PREPARED;
 }
 
 static void fill_outcome(const struct txn *txn, const struct txn_outcome *outcome,

@@ -318,6 +318,7 @@ static void misfortune(struct sim *sim, const struct sim_event *event)
 /* --- The operator, who closes what only a person can close (R7) --- */
 
 struct waiting {
+    struct sim *sim;
     uint32_t count;
     struct {
         char id[AS_ID_LEN_MAX + 1];
@@ -325,10 +326,20 @@ struct waiting {
     } list[ACKNOWLEDGED_MAX];
 };
 
+/* After healing he waits until the log has what the others have acknowledged: it must not wait for him (R8). */
+static bool too_early(struct sim *sim, const struct as_txn_view *view)
+{
+    const struct sim_attempt *attempt = attempt_of(sim, view->attempt);
+
+    return sim->healed && view->state == AS_TXN_COMMITTED && attempt && !attempt->finish;
+}
+
 static void note_waiting(void *ctx, const struct as_txn_view *view)
 {
     struct waiting *waiting = ctx;
 
+    if (too_early(waiting->sim, view))
+        return;
     for (uint32_t i = 0; i < view->branch_count && waiting->count < ACKNOWLEDGED_MAX; i++) {
         if (!as_branch_state_heuristic(view->branches[i].state))
             continue;
@@ -341,7 +352,7 @@ static void look(struct as_env *env)
 {
     struct txn_list_query query = {.state = TXN_LIST_HEURISTIC, .limit = ACKNOWLEDGED_MAX};
     struct as_bytes who = {(const uint8_t *)"operator", 8};
-    struct waiting waiting = {.count = 0};
+    struct waiting waiting = {.sim = env->sim};
     uint64_t next;
 
     if (!proc_alive(env) || env->paused_until > env->sim->now)

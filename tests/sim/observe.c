@@ -151,6 +151,7 @@ static void node_sends(struct as_env *env, uint64_t connection, const struct as_
         break;
     case AS_WIRE_COMMIT:
         rule_r1_commit_sent(known(sim, &msg->decision.branch), &msg->decision);
+        rule_r8_commit_sent(env, branch_of(sim, &msg->decision.branch));
         break;
     case AS_WIRE_ABORT:
         peer = net_peer(env, connection, &number);
@@ -180,6 +181,10 @@ static void agent_sends(struct as_env *env, uint64_t connection, const struct as
         SIM_CHECK(sim, "R2", !net_peer(env, connection, &number) || number == branch->connection,
                   "%s votes on a session that the branch was not dispatched to", env->name);
         rule_r2_vote_sent(branch, &msg->vote);
+    } else if (msg->type == AS_WIRE_INQUIRE) {
+        branch = branch_of(sim, &msg->inquire.branch); /* NULL: somebody has made up the gid */
+        if (branch)
+            branch->inquiries++;
     } else if (msg->type == AS_WIRE_ACK) {
         branch = known(sim, &msg->ack.branch);
         sim->counts.acks[msg->ack.ack]++;
@@ -305,6 +310,7 @@ static void entry_seen(struct as_env *env, const struct txn_entry *entry, bool d
                                     .attempt = rule_r1_attempt(env->sim, entry),
                                     .members = rule_members_of(env->sim, entry),
                                     .horizon = rule_r8_horizon_of(env->sim, entry),
+                                    .finish = rule_r8_finish_of(env->sim, entry),
                                     .resolve = operator_record_of(env->sim, entry)};
 
         rule_raft_durable(env, entry->index, &seen);

@@ -12,6 +12,7 @@
 
 struct oracle_members; /* oracle.h */
 struct oracle_entry;
+struct oracle_finish;
 struct sim_resolve; /* operator.c */
 
 void observe_open(struct sim *sim);
@@ -109,9 +110,12 @@ void rule_r7_ack_sent(struct as_env *env, struct sim_branch *branch, const struc
 void rule_r7_settled(struct sim_attempt *attempt, const struct as_txn_view *view);
 void rule_r7_view(struct sim *sim, struct sim_attempt *attempt, const struct as_txn_view *view);
 
-/* --- rule_r8.c: the horizon --- */
+/* --- rule_r8.c: what is acknowledged, and the horizon --- */
 const struct as_attempt *rule_r8_horizon_of(struct sim *sim, const struct txn_entry *entry);
-void rule_r8_committed(struct sim *sim, const struct oracle_entry *entry);
+/* The attempts that a FINISH names; NULL: it is none. */
+const struct oracle_finish *rule_r8_finish_of(struct sim *sim, const struct txn_entry *entry);
+void rule_r8_committed(struct sim *sim, const struct oracle_entry *entry, uint64_t index);
+void rule_r8_commit_sent(const struct as_env *env, struct sim_branch *branch);
 /* That attempt may be answered as unknown. */
 bool rule_r8_covers(struct sim *sim, const struct sim_attempt *attempt);
 

@@ -18,6 +18,11 @@ struct oracle_members {
     } list[RAFT_MEMBERS_MAX];
 };
 
+struct oracle_finish {
+    uint32_t count;
+    struct sim_attempt *attempts[];
+};
+
 struct oracle_entry {
     uint64_t term;         /* 0: none, or not known */
     uint64_t committed_in; /* the term of the leader that did */
@@ -25,6 +30,7 @@ struct oracle_entry {
     struct sim_attempt *attempt;          /* of a COMMIT */
     const struct oracle_members *members; /* of a MEMBERS */
     const struct as_attempt *horizon;     /* of a HORIZON */
+    const struct oracle_finish *finish;   /* of a FINISH */
     struct sim_resolve *resolve;          /* of a RESOLVE */
 };
 
@@ -60,6 +66,7 @@ struct sim_oracle {
     uint64_t term_max;                 /* the newest that somebody leads */
     uint64_t written[SIM_IDS_MAX + 1]; /* the newest term of which each node has written an entry */
     uint64_t led[ORACLE_TERMS];        /* terms whose NOOP is committed */
+    uint64_t noop[ORACLE_TERMS];       /* and where it stands */
     struct as_env *leaders[ORACLE_TERMS]; /* of each term */
     struct oracle_vote votes[SIM_IDS_MAX + 1];
     struct oracle_candidacy candidacies[SIM_IDS_MAX + 1];

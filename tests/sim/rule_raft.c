@@ -37,14 +37,16 @@ static void commits(struct sim *sim, uint64_t index, uint64_t in_term)
         return;
     oracle->committed[index] = *found;
     oracle->committed[index].committed_in = in_term;
-    if (found->noop)
+    if (found->noop) {
         oracle->led[found->term % ORACLE_TERMS] = found->term;
+        oracle->noop[found->term % ORACLE_TERMS] = index;
+    }
     if (found->members) {
         oracle->members = found->members;
         for (uint32_t i = 0; i < found->members->count; i++)
             oracle->was_member[found->members->list[i].id] = true;
     }
-    rule_r8_committed(sim, found);
+    rule_r8_committed(sim, found, index);
     operator_record_committed(found->resolve);
     if (found->attempt) {
         found->attempt->index = index;

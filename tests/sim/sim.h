@@ -184,6 +184,7 @@ struct sim_branch {
     struct as_identity vote_identity;
     bool abort_told, commit_told; /* to an agent */
     bool unknown_told;            /* a person must finish it */
+    uint32_t inquiries;           /* by agents; one that may have been answered is gone */
     uint32_t xid_told;            /* with an abort: bits of the agents, as long as they live */
     bool committed_ever;
     enum as_ack heuristic; /* reported by an agent; 0: none */
@@ -197,6 +198,7 @@ struct sim_attempt {
     struct sim_txn *txn;
     uint32_t variant; /* of the body */
     uint64_t index;   /* of its COMMIT, once it is durable */
+    uint64_t finish;  /* of its first FINISH, likewise */
     as_time begun_at;
     uint32_t branch_count;
     struct sim_branch branches[SIM_BRANCHES_MAX];

@@ -65,21 +65,6 @@ static bool absent(const struct look *look, uint64_t transfer)
     return true;
 }
 
-/*
- * A heuristic outcome elsewhere keeps the transaction open (R8), so a later leader asks this branch once more; and a database
- * without markers that has failed over since then can prove nothing of it (R7).
- */
-static bool may_be_asked_again(const struct look *look, uint64_t transfer, int database)
-{
-    const struct database *asked = &look->world->databases[database];
-    enum mark mark;
-
-    for (int i = 0; i < WORLD_DATABASES; i++)
-        if (i != database && history_is_marked(look->world->history, transfer, (uint8_t)i, &mark))
-            return asked->failed_over && !asked->marker;
-    return false;
-}
-
 /* Committed: once in each of its databases, unless it was provoked that it is not. */
 static bool branch_is_well(struct look *look, uint64_t transfer, int database)
 {
@@ -89,7 +74,7 @@ static bool branch_is_well(struct look *look, uint64_t transfer, int database)
     enum mark mark;
 
     if (!history_is_marked(look->world->history, transfer, (uint8_t)database, &mark)) {
-        if (heuristic && !(seen && may_be_asked_again(look, transfer, database)))
+        if (heuristic)
             return fails(look, transfer, "is reported as heuristic, and nobody provoked it");
         return seen == (amount != 0) || fails(look, transfer, "is committed, but not everywhere");
     }

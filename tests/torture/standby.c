@@ -217,7 +217,6 @@ bool standby_promote(struct world *world, struct database *database, char ret_ol
     database->server = others[i].process;
     others[i].process = server;
     database->check_port = others[i].port;
-    database->failed_over = true;
     others[i].port = port;
     swap_texts(serving_dir[i], others[i].dir, sizeof(others[i].dir));
     (void)snprintf(ret_old, 200, "%s", others[i].dir);

@@ -95,8 +95,7 @@ struct database {
                               prepare() may append ",10.77.0.51" and more to agent_dsn_more */
     char agent_ports[64];
     char agent_dsn_more[128];
-    bool marker;      /* its agent proves outcomes by marker rows: set by prepare() */
-    bool failed_over; /* at least once */
+    bool marker; /* its agent proves outcomes by marker rows: set by prepare() */
     /* Whom the checks ask. Changed by a failover. Socket directory or address, and port. */
     char check_host[160];
     int check_port;

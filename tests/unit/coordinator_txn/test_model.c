@@ -37,6 +37,7 @@ struct twig {
     bool ready;
     bool acked;     /* to the present leader, or an operator has */
     bool heuristic; /* somebody finished it by hand */
+    bool reported;  /* and that is in the log */
     bool unknown;   /* answered so: below the horizon, an operator's work (R6) */
 };
 
@@ -49,6 +50,7 @@ try {
     struct twig twigs[BRANCHES];
     bool commit_proposed, abort_proposed, refused;
     bool committed; /* by the oracle's own reading of the log */
+    bool finished;  /* likewise: FINISH is in it */
     bool abort_sent, told_aborted;
 };
 
@@ -81,6 +83,7 @@ static struct world {
     struct entry *pending, *log;
     size_t pending_count, log_count;
     bool healing;
+    bool inquiring;         /* in this step */
     struct as_buf snapshot; /* under way while the table goes on */
     bool snapshot_open;
     uint64_t snapshot_digest;
@@ -147,7 +150,8 @@ static void check_commit(const struct as_wire_branch *branch)
     struct try *try = try_of(branch->attempt);
 
     assert_non_null(try);
-    assert_true(try->committed); /* R1: not before it is applied */
+    assert_true(try->committed);                    /* R1: not before it is applied */
+    assert_true(world.inquiring || !try->finished); /* R8: nobody is asked again */
     assert_false(try->abort_sent);
     assert_false(try->twigs[branch->number - 1].read_only);
 }
@@ -203,7 +207,8 @@ static void check_propose(const struct txn_effect *effect)
             assert_non_null(try);
             assert_true(try->committed);
             for (int b = 0; b < try->branch_count; b++)
-                assert_true(try->twigs[b].read_only || try->twigs[b].acked); /* R8 */
+                assert_true(try->twigs[b].read_only || try->twigs[b].acked ||
+                            try->twigs[b].reported); /* R8 */
         }
     }
 }
@@ -302,12 +307,40 @@ static void read_acknowledge(const struct entry *entry)
     try->twigs[record.acknowledge.branch - 1].acked = true;
 }
 
+static void read_heuristic(const struct entry *entry)
+{
+    struct txn_record record;
+    struct try *try;
+
+    assert_int_equal(
+        txn_record_take(entry->type, (struct as_bytes){entry->payload, entry->len}, &record),
+        AS_OK);
+    try = try_of(record.heuristic.attempt);
+    assert_true(try && try->twigs[record.heuristic.branch - 1].heuristic);
+    try->twigs[record.heuristic.branch - 1].reported = true;
+}
+
+static void read_finish(const struct entry *entry)
+{
+    struct txn_record record;
+
+    assert_int_equal(
+        txn_record_take(entry->type, (struct as_bytes){entry->payload, entry->len}, &record),
+        AS_OK);
+    for (uint32_t i = 0; i < record.finish.count; i++)
+        try_of(txn_record_attempt(&record, i))->finished = true;
+}
+
 static void read_entry(const struct entry *entry)
 {
     if (entry->type == TXN_RECORD_COMMIT)
         read_commit(entry);
     else if (entry->type == TXN_RECORD_ACKNOWLEDGE)
         read_acknowledge(entry);
+    else if (entry->type == TXN_RECORD_HEURISTIC)
+        read_heuristic(entry);
+    else if (entry->type == TXN_RECORD_FINISH)
+        read_finish(entry);
 }
 
 static struct txn *copy(struct txn *from)
@@ -705,9 +738,11 @@ static void inquire_all(void)
                 continue;
             if (!world.session[at])
                 at += PARTICIPANTS;
+            world.inquiring = true;
             if (world.session[at])
                 step(&(struct txn_event){.kind = TXN_INQUIRE,
                                          .inquire = {world.session[at], &inquire}});
+            world.inquiring = false;
         }
     }
 }
@@ -817,8 +852,8 @@ static void crash(void)
     assert_true(txn_digest(world.txn) == txn_digest(world.follower));
     for (int t = 0; t < world.try_count; t++)
         for (int b = 0; b < BRANCHES; b++)
-            if (!world.tries[t].twigs[b].heuristic)
-                world.tries[t].twigs[b].acked = false; /* volatile, unless FINISH was logged */
+            if (!world.tries[t].twigs[b].heuristic && !world.tries[t].finished)
+                world.tries[t].twigs[b].acked = false; /* volatile */
     start();
 }
 
