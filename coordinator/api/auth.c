@@ -195,6 +195,7 @@ static bool identify(struct request *request, const char *authorization)
         request->answer.retry_s = retry_after(wait_ns);
         return false;
     }
+    request->caller.proof = authorization ? "token" : "cert";
     return caller_set(request, grant.roles, grant.participants);
 }
 

@@ -57,6 +57,7 @@ struct auth_caller {
     unsigned roles; /* enum as_role */
     struct as_buf participants;   /* of an APP: names with commas */
     char name[AS_ID_LEN_MAX + 1]; /* for log lines */
+    const char *proof; /* of that name: "token" or "cert"; NULL: nobody was asked for one */
 };
 
 struct as_txn_view;

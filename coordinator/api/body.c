@@ -503,8 +503,10 @@ static bool put_who_and_why(struct decode *in, uint32_t who, uint32_t why, struc
         return false;
     if (ret_why->len < 1 || ret_why->len > AS_REASON_LEN_MAX)
         return refuse(in, "bad_value", "/reason", "expected 1 to %d bytes", AS_REASON_LEN_MAX);
-    *ret_who = (struct as_bytes){(const uint8_t *)"operator", 8};
-    if (who && !string_field(in, who, "/who", &reader->scratch, ret_who))
+    *ret_who = (struct as_bytes){NULL, 0};
+    if (!who)
+        return true;
+    if (!string_field(in, who, "/who", &reader->scratch, ret_who))
         return false;
     if (ret_who->len < 1 || ret_who->len > AS_WHO_LEN_MAX)
         return refuse(in, "bad_value", "/who", "expected 1 to %d bytes", AS_WHO_LEN_MAX);

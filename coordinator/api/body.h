@@ -33,7 +33,7 @@ void body_close(struct body_reader *reader);
 bool body_submit(struct body_reader *reader, struct as_bytes body, struct as_submit *ret_submit,
                  struct problem *ret_problem) AS_MUSTCHECK;
 
-/* POST /v1/transactions/{id}/branches/{n}/acknowledge: {reason, who}. */
+/* POST /v1/transactions/{id}/branches/{n}/acknowledge: {reason, who}. `who` is empty if the body names nobody. */
 struct body_acknowledge {
     struct as_bytes who, why;
 };

@@ -149,29 +149,6 @@ static void run_get(struct request *request)
     ask_node(request, request->id, (uint32_t)wait_ms);
 }
 
-static void run_acknowledge(struct request *request)
-{
-    struct api *api = request->api;
-    struct body_acknowledge acknowledge;
-    struct problem problem;
-    struct as_bytes body;
-    struct query query;
-
-    if (!query_read(&query, request, NULL, 0) || !handler_body(request, &body))
-        return;
-    if (!body_acknowledge(&api->reader, body, &acknowledge, &problem)) {
-        memcpy(problem.id, request->id, sizeof(problem.id));
-        request_refuse(request, &problem);
-        return;
-    }
-    if (pass_on(request, 0))
-        return;
-    request->state = REQUEST_ASKED;
-    api->asked = true;
-    node_acknowledge(api->node, request_client(request), request->id, request->branch,
-                     acknowledge.who, acknowledge.why);
-}
-
 /* api.md's table. */
 static int status_of(const struct request *request, const struct as_txn_view *view)
 {

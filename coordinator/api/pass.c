@@ -22,7 +22,7 @@
 /* --- At the node that was asked --- */
 
 /* The request as bytes for the leader, in api->passing. */
-static void encode(struct request *request)
+static void encode(struct request *request, struct as_bytes body)
 {
     struct as_buf *buf = &request->api->passing;
     struct forward_request out = {
@@ -31,7 +31,7 @@ static void encode(struct request *request)
         .participants = auth_sees_all(request) ? (struct as_bytes){NULL, 0}
                                                : as_buf_bytes(&request->caller.participants),
         .target = target_text(request),
-        .body = as_buf_bytes(&request->body),
+        .body = body,
     };
 
     memcpy(out.id, request->id, sizeof(out.id));
@@ -76,7 +76,7 @@ static void send_on(struct request *request, uint64_t patience_ms)
     refuse_no_leader(request);
 }
 
-bool pass_on(struct request *request, uint64_t patience_ms)
+bool pass_on_as(struct request *request, uint64_t patience_ms, struct as_bytes body)
 {
     struct api *api = request->api;
     struct node_info info;
@@ -88,7 +88,7 @@ bool pass_on(struct request *request, uint64_t patience_ms)
         refuse_no_leader(request);
         return true;
     }
-    encode(request);
+    encode(request, body);
     if (api->passing.err == AS_ERR_TOOBIG)
         handler_refuse(request, 413, "body_too_large",
                        "this node does not lead, and passes on at most %u bytes; ask the leader",
@@ -104,6 +104,11 @@ bool pass_on(struct request *request, uint64_t patience_ms)
         send_on(request, patience_ms);
     trim(&api->passing);
     return true;
+}
+
+bool pass_on(struct request *request, uint64_t patience_ms)
+{
+    return pass_on_as(request, patience_ms, as_buf_bytes(&request->body));
 }
 
 void pass_lost(struct request *request)

@@ -1,49 +1,18 @@
 /*
- * What an operator does about prepared transactions (R6): sees those of a participant, with what the
- * decision log says of each, and finishes one that no coordinator can answer for.
+ * Prepared transactions (R6): those of a participant, with what the decision log says of each; and the answer about one that
+ * an operator has finished (operator.c).
  */
-#include <string.h>
-
 #include "coordinator/api/server.h"
-
-/* The node gives an agent so long, and the log. */
-#define ASK_MS 30000
 
 void run_prepared(struct request *request)
 {
     struct query query;
 
-    if (!query_read(&query, request, NULL, 0) || pass_on(request, ASK_MS))
+    if (!query_read(&query, request, NULL, 0) || pass_on(request, ASK_AGENT_MS))
         return;
     request->state = REQUEST_ASKED;
     request->api->asked = true;
     node_prepared(request->api->node, request_client(request), request->name);
-}
-
-void run_resolve(struct request *request)
-{
-    struct api *api = request->api;
-    struct as_resolve resolve = {.participant = request->name};
-    struct problem problem;
-    struct as_bytes body;
-    struct query query;
-
-    if (!query_read(&query, request, NULL, 0) || !handler_body(request, &body))
-        return;
-    if (!body_resolve(&api->reader, body, &resolve, &problem)) {
-        request_refuse(request, &problem);
-        return;
-    }
-    if (as_gid_parse(request->gid, strlen(request->gid), &resolve.gid)) {
-        problem_of_refusal(&problem, AS_REFUSAL_FOREIGN_GID, NULL);
-        request_refuse(request, &problem);
-        return;
-    }
-    if (pass_on(request, ASK_MS))
-        return;
-    request->state = REQUEST_ASKED;
-    api->asked = true;
-    node_resolve(api->node, request_client(request), &resolve);
 }
 
 /* What its gid says, and what the leader answers about it (R3). */

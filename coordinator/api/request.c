@@ -63,6 +63,7 @@ struct request *request_new(struct api *api, struct MHD_Connection *connection)
     request->caller.anybody = false;
     request->caller.roles = 0;
     request->caller.name[0] = 0;
+    request->caller.proof = NULL;
     return request;
 }
 

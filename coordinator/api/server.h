@@ -202,7 +202,12 @@ bool handler_body(struct request *request, struct as_bytes *ret_body);
 
 /* --- prepared.c --- */
 
+#define ASK_AGENT_MS 30000 /* the node gives an agent so long, and the log */
 void run_prepared(struct request *request);
+
+/* --- operator.c --- */
+
+void run_acknowledge(struct request *request);
 void run_resolve(struct request *request);
 
 /* --- cluster.c --- */
@@ -246,6 +251,8 @@ void clients_sweep(struct api *api);
  * it leads, so its node can be asked. `patience_ms`: the leader's answer may take so long.
  */
 bool pass_on(struct request *request, uint64_t patience_ms);
+/* With another body than the client's. */
+bool pass_on_as(struct request *request, uint64_t patience_ms, struct as_bytes body);
 /* Refuses a request whose leader was lost, or was silent for too long, after it was passed on. */
 void pass_lost(struct request *request);
 /* Another node's request has its answer: send it back when the turn ends. */

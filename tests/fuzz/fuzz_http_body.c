@@ -79,12 +79,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_problem(body, &problem);
     }
     if (body_acknowledge(&reader, body, &acknowledge, &problem))
-        AS_ASSERT(acknowledge.why.len > 0 && acknowledge.who.len > 0);
+        AS_ASSERT(acknowledge.why.len > 0 && acknowledge.who.len <= AS_WHO_LEN_MAX);
     else
         check_problem(body, &problem);
     if (body_resolve(&reader, body, &resolve, &problem))
         AS_ASSERT(resolve.why.len > 0 && resolve.why.len <= AS_REASON_LEN_MAX &&
-                  resolve.who.len > 0 && resolve.who.len <= AS_WHO_LEN_MAX);
+                  resolve.who.len <= AS_WHO_LEN_MAX);
     else
         check_problem(body, &problem);
     if (body_node(&reader, body, &node, &problem))

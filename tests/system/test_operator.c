@@ -66,6 +66,15 @@ static void finish_by_hand(const char *verb, const char *gid)
 
 /* --- Asking, at whichever node --- */
 
+/* Who that is in the log: with TLS the nodes know whose token our requests show. */
+static const char *known_as(const char *who)
+{
+    static char text[64];
+
+    snprintf(text, sizeof(text), "%s%s", getenv("ASSENT_TLS") ? "token:all " : "", who);
+    return text;
+}
+
 static void ask(const char *path, const char *body, struct answer *answer)
 {
     static int turn;
@@ -132,6 +141,7 @@ static void resolved(const char *gid, const char *decision, const char *more, co
     assert_string_equal(answer_text(&answer, "gid"), gid);
     assert_string_equal(answer_text(&answer, "outcome"), outcome);
     assert_string_equal(answer_text(&answer, "proof"), "command_tag");
+    assert_string_equal(answer_text(&answer, "who"), known_as("ann"));
     answer_free(&answer);
 }
 
@@ -354,6 +364,30 @@ static void what_the_log_answers_for_is_refused(void **state)
     PQfinish(holder);
 }
 
+/* In every node's log stands who resolved the branch of that id, and why. A follower's may come a moment later. */
+static void wait_logged(const char *id, const char *who, const char *why)
+{
+    char names[64], says[200], *out;
+
+    snprintf(names, sizeof(names), "/%s\",\"xid\":", id);
+    snprintf(says, sizeof(says), "\"who\":\"%s\",\"why\":\"%s\"", who, why);
+    for (int i = 0; i < sandbox.node_count; i++) {
+        const char *const dump[] = {"log", "dump", sandbox.nodes[i].dir, NULL};
+        int64_t until = now_ms() + DEADLINE_MS;
+        bool there = false;
+
+        while (!there && now_ms() < until) {
+            const char *line;
+
+            assert_int_equal(run_assent(dump, &out), 0);
+            line = strstr(out, names);
+            there = line && strstr(line, says);
+            free(out);
+        }
+        assert_true(there);
+    }
+}
+
 static void who_and_why_are_in_the_log_of_every_node(void **state)
 {
     const char *gid = gid_of("00000000000000bb", "3.1/2/cli-1");
@@ -390,20 +424,29 @@ static void who_and_why_are_in_the_log_of_every_node(void **state)
     free(out);
     assert_int_equal(run_assent(act, &out), 1);
     free(out);
-    for (int i = 0; i < sandbox.node_count; i++) {
-        const char *const dump[] = {"log", "dump", sandbox.nodes[i].dir, NULL};
-        int64_t until = now_ms() + DEADLINE_MS;
-        bool there = false;
+    wait_logged("cli-1", known_as("bob the operator"), "ticket 900");
+}
 
-        while (!there && now_ms() < until) { /* a follower's disk may come a moment later */
-            assert_int_equal(run_assent(dump, &out), 0);
-            there = strstr(out, "cli-1\",\"xid\":") &&
-                    strstr(out, "\"who\":\"bob the operator\"") &&
-                    strstr(out, "\"why\":\"ticket 900\"");
-            free(out);
-        }
-        assert_true(there);
-    }
+/* Of whoever shows no token, his certificate. */
+static void a_certificates_name_is_in_the_log(void **state)
+{
+    const char *gid = gid_of("00000000000000bb", "3.2/1/cli-2");
+    const char *const act[] = {
+        "participant",        "resolve",    "bank_a", gid,   "--decision",          "abort",
+        "--reason",           "ticket 901", "--who",  "bob", "--other-incarnation", "--api",
+        sandbox.nodes[1].api, NULL};
+    char certificate[400], key[400], *out;
+
+    (void)state;
+    snprintf(certificate, sizeof(certificate), "%s/etc/tls/operator-sandbox.pem", sandbox.dir);
+    snprintf(key, sizeof(key), "%s/etc/tls/operator-sandbox-key.pem", sandbox.dir);
+    prepare_by_hand(gid, 11);
+    unsetenv("ASSENT_TOKEN");
+    setenv("ASSENT_CERTIFICATE", certificate, 1);
+    setenv("ASSENT_KEY", key, 1);
+    assert_int_equal(run_assent(act, &out), 0);
+    free(out);
+    wait_logged("cli-2", "cert:sandbox bob", "ticket 901");
 }
 
 int main(void)
@@ -416,6 +459,12 @@ int main(void)
         cmocka_unit_test(what_the_log_answers_for_is_refused),
         cmocka_unit_test(who_and_why_are_in_the_log_of_every_node),
     };
+    const struct CMUnitTest tls[] = {
+        cmocka_unit_test(an_orphan_of_another_incarnation_is_resolved_both_ways),
+        cmocka_unit_test(who_and_why_are_in_the_log_of_every_node),
+        cmocka_unit_test(a_certificates_name_is_in_the_log),
+    };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return getenv("ASSENT_TLS") ? cmocka_run_group_tests(tls, setup, teardown)
+                                : cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -282,6 +282,52 @@ static void a_follower_passes_on_what_an_app_may_see(void **state)
     fake_close(&leader);
 }
 
+#define ACKNOWLEDGE "/v1/transactions/order-4711/branches/2/acknowledge"
+#define RESOLVE \
+    "/v1/participants/bank_a/prepared/assent%2Fdemo%2f5f3a9c01d2e4b687%2F7.42%2F1%2Fo/resolve"
+#define THIRTY "thirty bytes of a name, or so.."
+
+/* Into the log of the one who leads goes whose token it was, whatever the client writes. */
+static void check_who(struct fake *fake, struct fake *leader)
+{
+    const char *who = leader->node.who;
+
+    expect(fake, bearer[OPERATOR], "POST", ACKNOWLEDGE, "{\"reason\":\"r\"}", 200, NULL);
+    assert_string_equal(who, "token:ann");
+    assert_string_equal(leader->node.why, "r");
+    expect(fake, bearer[OPERATOR], "POST", ACKNOWLEDGE,
+           "{\"reason\":\"a \\\"b\\\"\",\"who\":\"token:eve\"}", 200, NULL);
+    assert_string_equal(who, "token:ann token:eve");
+    assert_string_equal(leader->node.why, "a \"b\"");
+    expect(fake, bearer[ALL], "POST", RESOLVE,
+           "{\"decision\":\"commit\",\"other_incarnation\":true,\"reason\":\"r\",\"who\":\"bob\"}",
+           200, "\"who\":\"token:all bob\"");
+    assert_true(leader->node.commit && leader->node.other_incarnation);
+    expect(fake, bearer[OPERATOR], "POST", RESOLVE, "{\"decision\":\"abort\",\"reason\":\"r\"}",
+           200, "\"who\":\"token:ann\"");
+    assert_false(leader->node.commit || leader->node.other_incarnation);
+    /* Nothing is cut. */
+    leader->node.acknowledges = 0;
+    expect(fake, bearer[OPERATOR], "POST", ACKNOWLEDGE,
+           "{\"reason\":\"r\",\"who\":\"" THIRTY THIRTY THIRTY "\"}", 400, "\"pointer\":\"/who\"");
+    assert_int_equal(leader->node.acknowledges, 0);
+}
+
+static void the_log_names_whose_token_it_was(void **state)
+{
+    struct fake follower, leader;
+
+    (void)state;
+    open_guarded(&leader, false);
+    check_who(&leader, &leader);
+    open_guarded(&follower, false);
+    fake_follow(&follower, &leader);
+    check_who(&follower, &leader);
+    follower.other = NULL;
+    fake_close(&follower);
+    fake_close(&leader);
+}
+
 static void who_asks_too_often_is_told_to_wait(void **state)
 {
     struct reply reply;
@@ -410,6 +456,7 @@ int main(void)
         cmocka_unit_test(an_app_runs_only_where_it_may),
         cmocka_unit_test(an_app_reads_what_it_may_write),
         cmocka_unit_test(a_follower_passes_on_what_an_app_may_see),
+        cmocka_unit_test(the_log_names_whose_token_it_was),
         cmocka_unit_test(who_asks_too_often_is_told_to_wait),
         cmocka_unit_test(without_memory_nobody_is_let_in),
         cmocka_unit_test(other_tokens_count_from_the_next_request_on),

@@ -626,6 +626,17 @@ static void test_acknowledge(void **state)
     assert_int_equal(fake.node.branch, 64);
     assert_string_equal(fake.node.who, "operator");
     free(reply.body);
+    /* Nobody is asked for a token here, so nobody has shown one. */
+    fake.node.acknowledges = 0;
+    reply = ask(&fake, "POST", "/v1/transactions/order-4711/branches/2/acknowledge",
+                "{\"reason\":\"booked by hand\",\"who\":\"token:ann\"}");
+    assert_int_equal(reply.status, 400);
+    free(reply.body);
+    reply = ask(&fake, "POST", "/v1/transactions/order-4711/branches/2/acknowledge",
+                "{\"reason\":\"booked by hand\",\"who\":\"cert:ann\"}");
+    assert_int_equal(reply.status, 400);
+    assert_int_equal(fake.node.acknowledges, 0);
+    free(reply.body);
     fake_close(&fake);
 }
 
