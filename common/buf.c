@@ -65,10 +65,10 @@ static bool buf_grow(struct as_buf *buf, size_t need)
     return true;
 }
 
-uint8_t *as_buf_extend(struct as_buf *buf, size_t len)
+/* What the fast way below has no room for: the first bytes, more memory, or an error. */
+static uint8_t *extend_slowly(struct as_buf *buf, size_t len)
 {
     static uint8_t nothing; /* where zero bytes of an empty buffer may be written */
-    uint8_t *at;
 
     if (buf->err)
         return NULL;
@@ -80,14 +80,27 @@ uint8_t *as_buf_extend(struct as_buf *buf, size_t len)
         return NULL;
     if (!buf->data)
         return &nothing;
-    at = buf->data + buf->len;
     buf->len += len;
-    return at;
+    return buf->data + buf->len - len;
+}
+
+/* In place, in each put: nearly all find room. */
+static inline uint8_t *extend(struct as_buf *buf, size_t len)
+{
+    if (buf->err || !buf->data || len > buf->cap - buf->len)
+        return extend_slowly(buf, len);
+    buf->len += len;
+    return buf->data + buf->len - len;
+}
+
+uint8_t *as_buf_extend(struct as_buf *buf, size_t len)
+{
+    return extend(buf, len);
 }
 
 void as_put_bytes(struct as_buf *buf, const void *data, size_t len)
 {
-    uint8_t *at = as_buf_extend(buf, len);
+    uint8_t *at = extend(buf, len);
 
     if (at && len > 0)
         memcpy(at, data, len);
@@ -95,7 +108,7 @@ void as_put_bytes(struct as_buf *buf, const void *data, size_t len)
 
 void as_put_u8(struct as_buf *buf, uint8_t value)
 {
-    uint8_t *at = as_buf_extend(buf, 1);
+    uint8_t *at = extend(buf, 1);
 
     if (at)
         *at = value;
@@ -103,7 +116,7 @@ void as_put_u8(struct as_buf *buf, uint8_t value)
 
 void as_put_u16(struct as_buf *buf, uint16_t value)
 {
-    uint8_t *at = as_buf_extend(buf, 2);
+    uint8_t *at = extend(buf, 2);
 
     if (!at)
         return;
@@ -113,7 +126,7 @@ void as_put_u16(struct as_buf *buf, uint16_t value)
 
 void as_put_u32(struct as_buf *buf, uint32_t value)
 {
-    uint8_t *at = as_buf_extend(buf, 4);
+    uint8_t *at = extend(buf, 4);
 
     if (at)
         store_u32(at, value);
@@ -121,7 +134,7 @@ void as_put_u32(struct as_buf *buf, uint32_t value)
 
 void as_put_u64(struct as_buf *buf, uint64_t value)
 {
-    uint8_t *at = as_buf_extend(buf, 8);
+    uint8_t *at = extend(buf, 8);
 
     if (!at)
         return;
