@@ -83,14 +83,6 @@ struct raft_slot *raft_tail_slot(const struct raft_tail *tail, uint64_t index)
     return &page[at % SLOTS];
 }
 
-static uint8_t *page_of(const struct raft_tail *tail, uint64_t at)
-{
-    uint64_t number = at / tail->page_bytes - tail->page_first;
-
-    AS_ASSERT(number < tail->page_count);
-    return tail->pages[(tail->page_head + (uint32_t)number) & (tail->page_cap - 1)];
-}
-
 /* --- Reserving --- */
 
 /* A ring of `count` pointers from `head` on, larger: at least `wanted`, a power of two. */
@@ -182,20 +174,21 @@ static void open_page(struct raft_tail *tail)
 
 void raft_tail_append(struct raft_tail *tail, const struct raft_entry *entry)
 {
-    size_t len = RAFT_ENTRY_HEADER + entry->payload.len;
+    uint32_t len = (uint32_t)(RAFT_ENTRY_HEADER + entry->payload.len);
+    uint8_t *page;
     struct as_buf buf;
 
     AS_ASSERT(len <= tail->page_bytes &&
               slot_pages(tail, slot_count(tail) + 1) <= tail->slot_page_count);
     if (len > room(tail))
         open_page(tail);
-    buf = (struct as_buf){
-        .data = page_of(tail, tail->end) + tail->end % tail->page_bytes, .cap = len, .max = len};
+    page = tail->pages[(tail->page_head + tail->page_count - 1) & (tail->page_cap - 1)];
+    buf = (struct as_buf){.data = page + (tail->page_bytes - room(tail)), .cap = len, .max = len};
     raft_entry_put(&buf, entry);
     AS_ASSERT(!buf.err && buf.len == len);
     tail->last_index++;
     *raft_tail_slot(tail, tail->last_index) =
-        (struct raft_slot){.term = entry->term, .at = tail->end};
+        (struct raft_slot){.term = entry->term, .at = tail->end, .bytes = buf.data, .len = len};
     tail->end += len;
 }
 
@@ -283,43 +276,34 @@ int64_t raft_tail_time_ms(const struct raft_tail *tail, uint64_t index)
     return entry.time_ms;
 }
 
+struct as_bytes raft_tail_bytes(const struct raft_tail *tail, uint64_t index)
+{
+    const struct raft_slot *slot = raft_tail_slot(tail, index);
+
+    return (struct as_bytes){slot->bytes, slot->len};
+}
+
 void raft_tail_entry(const struct raft_tail *tail, uint64_t index, struct raft_entry *ret)
 {
-    uint64_t at = raft_tail_slot(tail, index)->at;
-    uint64_t offset = at % tail->page_bytes;
-    struct as_reader in =
-        as_reader_of((struct as_bytes){page_of(tail, at) + offset, tail->page_bytes - offset});
+    struct as_reader in = as_reader_of(raft_tail_bytes(tail, index));
     bool whole = raft_entry_take(&in, ret);
 
     AS_ASSERT(whole);
     ret->index = index;
 }
 
-struct as_bytes raft_tail_bytes(const struct raft_tail *tail, uint64_t index)
-{
-    uint64_t at = raft_tail_slot(tail, index)->at;
-    struct raft_entry entry;
-
-    raft_tail_entry(tail, index, &entry);
-    return (struct as_bytes){page_of(tail, at) + at % tail->page_bytes,
-                             RAFT_ENTRY_HEADER + entry.payload.len};
-}
-
 struct as_bytes raft_tail_run(const struct raft_tail *tail, uint64_t from, uint64_t bytes,
                               uint32_t *ret_count)
 {
-    uint64_t at = raft_tail_slot(tail, from)->at;
-    uint64_t page_end = (at / tail->page_bytes + 1) * tail->page_bytes;
     struct as_bytes run = raft_tail_bytes(tail, from);
 
     *ret_count = 1;
-    for (uint64_t i = from + 1; i <= tail->last_index && raft_tail_slot(tail, i)->at < page_end;
-         i++) {
-        size_t len = raft_tail_bytes(tail, i).len;
+    for (uint64_t i = from + 1; i <= tail->last_index; i++) {
+        struct as_bytes next = raft_tail_bytes(tail, i);
 
-        if (run.len + len > bytes)
-            break;
-        run.len += len;
+        if (next.data != run.data + run.len || run.len + next.len > bytes)
+            break; /* in another page, or too much */
+        run.len += next.len;
         ++*ret_count;
     }
     return run;

@@ -16,6 +16,8 @@ struct raft_slot {
     uint64_t term;
     uint64_t write; /* its number in the stream of writes; 0: the disk held it at the start */
     uint64_t at;    /* position: page number times page size, plus offset. Grows with the index */
+    const uint8_t *bytes; /* there, in its page */
+    uint32_t len;
 };
 
 struct raft_page; /* spare ones are a list */
