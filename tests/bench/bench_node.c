@@ -39,6 +39,8 @@
 #define BARE_BYTES 4096u
 #define SAMPLES_MAX 1000000u
 #define STALL_NS (20 * AS_MS)
+#define ID_SEQ_AT 23 /* bench-TERM-SEQ, 16 hexadecimal and 12 decimal digits */
+#define ID_SEQ_DIGITS 12
 #define SETTLE_NS (500 * AS_MS) /* linked for so long before it begins */
 
 enum step_kind { STEP_ONE, STEP_MANY, STEP_FILL };
@@ -63,6 +65,7 @@ struct driver {
     uint64_t term;     /* that it began in; 0: not yet */
     uint32_t participants[2];
     struct as_buf payload;
+    int64_t wall_ms; /* at the beginning of this turn */
 
     uint64_t seq;  /* of the next attempt */
     uint64_t seen; /* applied entries up to here are counted */
@@ -135,40 +138,51 @@ static uint64_t last_index(void)
     return status.last_index;
 }
 
-/* Returns the entry's index. */
-static uint64_t propose(const struct txn_record *record, struct as_attempt attempt)
+static void propose(const struct txn_record *record, struct as_attempt attempt)
 {
-    uint64_t before = last_index(), index;
+    uint64_t index = last_index() + 1;
 
     as_buf_clear(&driver.payload);
     txn_record_put(&driver.payload, record);
     if (driver.payload.err)
         end("out of memory");
-    node_propose(the_node(), (uint8_t)record->type, attempt, as_buf_bytes(&driver.payload));
-    index = last_index();
-    if (index != before + 1)
-        end("a proposal was refused");
     driver.submitted[index % RING] = now();
     driver.attempt[index % RING] = record->type == TXN_RECORD_COMMIT ? attempt.seq : 0;
-    return index;
+    node_propose(the_node(), (uint8_t)record->type, attempt, as_buf_bytes(&driver.payload));
+    if (last_index() != index)
+        end("a proposal was refused");
 }
 
+static void put_decimal(char *ret_text, int digits, uint64_t number)
+{
+    while (digits-- > 0) {
+        ret_text[digits] = (char)('0' + number % 10);
+        number /= 10;
+    }
+}
+
+/* The record is kept and changed: what the driver does for a decision is in its time as well. */
 static void propose_commit(void)
 {
+    static struct txn_record record = {.type = TXN_RECORD_COMMIT};
     struct as_attempt attempt = {driver.term, ++driver.seq};
-    struct txn_record record = {.type = TXN_RECORD_COMMIT};
 
-    snprintf(record.commit.id, sizeof(record.commit.id), "bench-%016" PRIx64 "-%012" PRIu64,
-             attempt.term, attempt.seq);
+    if (!record.commit.branch_count) {
+        memset(record.commit.body_hash, 0xab, sizeof(record.commit.body_hash));
+        record.commit.branch_count = 2;
+        for (uint32_t i = 0; i < 2; i++)
+            record.commit.branches[i] =
+                (struct txn_record_branch){.number = i + 1, .participant = driver.participants[i]};
+    }
+    if (record.commit.attempt.term != attempt.term)
+        snprintf(record.commit.id, sizeof(record.commit.id), "bench-%016" PRIx64 "-%012d",
+                 attempt.term, 0);
+    put_decimal(record.commit.id + ID_SEQ_AT, ID_SEQ_DIGITS, attempt.seq);
     record.commit.attempt = attempt;
-    memset(record.commit.body_hash, 0xab, sizeof(record.commit.body_hash));
     memcpy(record.commit.body_hash, &attempt.seq, sizeof(attempt.seq));
-    record.commit.created_ms = record.commit.decided_ms = the_node()->ops->wall_ms(the_node()->env);
-    record.commit.branch_count = 2;
-    for (uint32_t i = 0; i < 2; i++)
-        record.commit.branches[i] = (struct txn_record_branch){
-            .number = i + 1, .participant = driver.participants[i], .xid = attempt.seq};
-    (void)propose(&record, attempt);
+    record.commit.created_ms = record.commit.decided_ms = driver.wall_ms;
+    record.commit.branches[0].xid = record.commit.branches[1].xid = attempt.seq;
+    propose(&record, attempt);
     driver.proposed++;
     driver.in_flight++;
 }
@@ -187,7 +201,7 @@ static void propose_finish(void)
     if (attempts.err)
         end("out of memory");
     record.finish.attempts = as_buf_bytes(&attempts);
-    (void)propose(&record, (struct as_attempt){0, 0});
+    propose(&record, (struct as_attempt){0, 0});
     driver.finishing++;
     as_buf_close(&attempts);
 }
@@ -308,11 +322,13 @@ static void step_one(void)
             bare_sync();
         driver.slice = 1;
     }
+    driver.wall_ms = the_node()->ops->wall_ms(the_node()->env);
     propose_commit();
 }
 
 static void step_many(uint64_t flight, uint64_t wanted)
 {
+    driver.wall_ms = the_node()->ops->wall_ms(the_node()->env);
     if (driver.to_finish_count > 0)
         propose_finish();
     while (driver.in_flight < flight && driver.proposed < wanted)
@@ -428,7 +444,7 @@ static bool has_begun(void)
         }
         snprintf(record.participant.name, sizeof(record.participant.name), "%s", names[i]);
         if (last_index() == node->applied)
-            (void)propose(&record, (struct as_attempt){0, 0});
+            propose(&record, (struct as_attempt){0, 0});
         return false;
     }
     driver.term = node->term;
