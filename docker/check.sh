@@ -84,8 +84,7 @@ say $((sum == start)) "the money in all databases: $start at the start, $sum now
 
 odd=0
 for node in "${nodes[@]}"; do
-    port=$(docker port "$(container "$node")" 7480/tcp | head -n 1)
-    odd=$((odd + $(curl -fsS --max-time 10 "http://$port/metrics" |
+    odd=$((odd + $(api viewer "$node" /metrics --fail |
         awk '/^(assent_heuristic|assent_alarms_total)[ {]/ { sum += $NF } END { print sum + 0 }')))
 done
 say $((odd == 0)) "heuristic outcomes and alarms that the coordinators tell: $odd"

@@ -4,12 +4,12 @@
 #   ASSENT_NODE     this node's id
 #   ASSENT_NODES    1=HOST:PORT, 2=HOST:PORT, ...: all founders; a node that is none of them joins
 #
-# /var/lib/assent is this node's volume. /cluster is shared by the nodes: it holds what is drawn once for all (the
+# /var/lib/assent is this node's volume; identity/ in it is of certs.sh. /cluster is shared by the nodes: it holds what is drawn once for all (the
 # incarnation), and who has begun. The latter is not kept beside the log on purpose: a node whose log is lost must not
 # begin anew, for it has forgotten its votes (docs/operations.md, "A node that lost its disk").
 set -eu
 node=${ASSENT_NODE:?} nodes=${ASSENT_NODES:?}
-log=/var/lib/assent/log
+log=/var/lib/assent/log identity=/var/lib/assent/identity
 
 # Whoever is first wins; `ln` never replaces a file.
 if [ ! -e /cluster/incarnation ]; then
@@ -33,14 +33,19 @@ cluster = bank
 id = $node
 data_dir = $log
 
-; No TLS here: the networks are compose's own, and only the API is published, on the host's loopback.
+[tls]
+ca = $identity/ca.pem
+certificate = $identity/certificate.pem
+key = $identity/key.pem
+
 [api]
 listen = 0.0.0.0:7480
-insecure = yes
+tls = yes
+tokens = $identity/tokens
+client_ca = $identity/ca.pem
 
 [agents]
 listen = 0.0.0.0:7481
-insecure = yes
 
 [cluster]
 $members

@@ -12,7 +12,7 @@ strikes=0
 
 leader() {
     local number
-    number=$(in_container load assent cluster status --json | sed -n 's/.*"leader":\([1-9]\).*/\1/p')
+    number=$(assent cluster status --json | sed -n 's/.*"leader":\([1-9]\).*/\1/p')
     [ -n "$number" ] && echo "node-$number"
 }
 leader_is_known() { leader >/dev/null; }

@@ -41,6 +41,30 @@ in_container() {
     docker exec "$id" "$@"
 }
 
+# What the service certs has made: ca.pem, operator.token, ...
+secret() {
+    docker cp "$(container certs)":/var/lib/assent/"$1" - | tar -xO
+}
+
+# The command as the operator, from the network of the nodes. A token is no argument: everybody sees those.
+assent() {
+    [ -n "${operator:=$(secret operator.token)}" ] || return 1
+    ASSENT_TOKEN=$operator docker exec -e ASSENT_TOKEN "$(container agent-a)" assent "$@"
+}
+
+published() { # node: 127.0.0.1:PORT
+    docker port "$(container "$1")" 7480/tcp | head -n 1
+}
+
+# The API from the host, by curl: whose token (or nobody), node, path, curl's options.
+api() {
+    local header="" node=$2 path=$3
+    [ "$1" = nobody ] || header="Authorization: Bearer $(secret "$1.token")"
+    shift 3
+    curl -sS --max-time 20 --cacert <(secret ca.pem) -H @- -H 'Content-Type: application/json' "$@" \
+        "https://$(published "$node")$path" <<<"$header"
+}
+
 state_of() { # running, exited, paused ...
     docker inspect --format '{{.State.Status}}' "$(container "$1")"
 }
@@ -59,11 +83,11 @@ wait_for() {
 # every database is up by way of its agent.
 all_is_well() {
     local status service
-    status=$(in_container agent-a assent cluster status --json)
+    status=$(assent cluster status --json)
     [ "$(grep -o '"linked":true' <<<"$status" | wc -l)" = ${#nodes[@]} ] || return 1
     [ "$(grep -o '"caught_up":true' <<<"$status" | wc -l)" = ${#nodes[@]} ] || return 1
     for service in "${agents[@]}"; do
-        in_container agent-a assent participant show "bank_${service#agent-}" || return 1
+        assent participant show "bank_${service#agent-}" || return 1
     done
 }
 

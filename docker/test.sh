@@ -77,9 +77,6 @@ start() { # service...; none: all
     wait_for 60 "all is well" all_is_well
 }
 load_stop() { docker stop --time 60 "$(container load)" >/dev/null; }
-api() { # node path
-    curl -fsS --max-time 20 "http://$(docker port "$(container "$1")" 7480/tcp | head -n 1)$2"
-}
 
 nobody_is_root() {
     local service
@@ -103,6 +100,67 @@ doors_are_shut() {
     passed "databases are reached by their agents only, ports are published on loopback only"
 }
 
+answers() { # what the answer's body and status must match; then as for api
+    local want=$1 got
+    shift
+    got=$(api "$@" -w ' %{http_code}')
+    [[ $got =~ $want ]] || die "$*: the answer is not \"$want\" but $got"
+}
+strangers_are_refused() {
+    local node forged own='{"branches":[{"participant":"bank_a","statements":[{"sql":"SELECT 1"}]}]}'
+    forged="Authorization: Bearer assent_$(printf '%064d' 0)"
+    for node in "${nodes[@]}"; do
+        answers 'no_credentials.* 401$' nobody "$node" /healthz
+        answers 'no_credentials.* 401$' nobody "$node" /v1/cluster
+        answers 'no_credentials.* 401$' nobody "$node" /v1/transactions -d '{"branches":[]}'
+        answers 'unknown_token.* 401$' nobody "$node" /v1/cluster -H "$forged"
+        answers ' 200$' viewer "$node" /v1/cluster
+        answers 'wrong_role.* 403$' viewer "$node" /v1/cluster/transfer -d '{}'
+        answers 'wrong_role.* 403$' load "$node" /v1/cluster/transfer -d '{}'
+        answers 'wrong_role.* 403$' load "$node" /v1/cluster
+        answers 'wrong_role.* 403$' operator "$node" /v1/transactions -d "$own"
+        answers 'wrong_participant.* 403$' load "$node" /v1/transactions -d "${own/bank_a/bank_d}"
+        answers '"committed".* 200$' load "$node" /v1/transactions -d "$own"
+    done
+    passed "at each node: 401 without a token or with a forged one, 403 for another role's route and another app's participant"
+}
+
+# Strangers at the doors of a node: without TLS, and at the one for nodes and agents with TLS but without a certificate.
+refused() { docker logs "$(container "$1")" 2>&1 | grep -c "event=$2"; }
+refused_beyond() { [ "$(refused "$1" "$2")" -gt "$3" ]; }
+knock() { # node, the event that its log must tell, command
+    local node=$1 event=$2 before
+    shift 2
+    before=$(refused "$node" "$event" || true)
+    ! "$@" >"$work/knock" 2>&1 || die "$node lets in: $*: $(cat "$work/knock")"
+    wait_for 10 "$node says $event of: $*" refused_beyond "$node" "$event" "$before"
+}
+plaintext_is_refused() {
+    local node
+    for node in "${nodes[@]}"; do
+        knock "$node" https_refused curl -sS --max-time 10 "http://$(published "$node")/healthz"
+        knock "$node" tls_refused in_container agent-a assent cluster status --api "http://$node.cluster:7481"
+        knock "$node" tls_refused in_container agent-a assent cluster status --api "https://$node.cluster:7481"
+    done
+    passed "at each node: no plaintext at the API, nor at the port for nodes and agents, nor there TLS without a certificate"
+}
+
+each_has_its_own() {
+    local service found
+    [ -z "$(docker ps -q --filter "volume=${project}_certs")" ] || die "a container that runs sees all keys"
+    for service in "${nodes[@]}" "${agents[@]}" load; do
+        [ "$(docker ps -q --filter "volume=${project}_$service")" = "$(docker ps -q --filter "id=$(container "$service")")" ] ||
+            die "another container sees the volume of $service"
+        found=0
+        secret operator.token | docker exec -i "$(container "$service")" grep -rqFf - identity || found=$?
+        [ $found = 1 ] || die "does $service have the operator's token? grep says $found"
+        [ "$service" = load ] || in_container "$service" sh -c 'stat -c %a identity/key.pem; sha256sum identity/key.pem'
+    done >"$work/keys"
+    [ "$(grep -c '^600$' "$work/keys")" = 6 ] || die "a key is not its owner's alone: $(cat "$work/keys")"
+    [ "$(grep -v '^600$' "$work/keys" | sort -u | wc -l)" = 6 ] || die "keys are the same: $(cat "$work/keys")"
+    passed "each node and agent has a key of its own, and sees no other; nobody that runs has the authority's or the operator's"
+}
+
 passwords_are_nowhere() {
     local database password
     docker ps -q --filter "label=com.docker.compose.project=$project" | xargs docker inspect >"$work/inspected"
@@ -112,7 +170,8 @@ passwords_are_nowhere() {
         [ ${#password} = 32 ] || die "$database has no password"
         ! grep -qF "$password" "$work/inspected" || die "the password of $database shows in environment or logs"
     done
-    passed "each database drew a password of its own; none is in an environment or a log"
+    ! grep -E 'assent_[0-9a-f]{64}|PRIVATE KEY' "$work/inspected" || die "a token or a key shows in environment or logs"
+    passed "each database drew a password of its own; none is in an environment or a log, nor is a token or a key"
 }
 
 # What the coordinators' logs, the databases and the journal hold, with the load stopped.
@@ -128,6 +187,7 @@ last_committed() {
     docker cp "$(container load)":/var/lib/assent/journal - | tar -xO | awk '$2 == "committed" { id = $1 } END { print id }'
 }
 
+certs() { docker cp "$(container certs)":/var/lib/assent - | sha256sum; }
 facts() { grep -o '"state":"committed"\|"index":[0-9]*' | sort; } # of an answer
 
 down_and_up_loses_nothing() {
@@ -136,7 +196,8 @@ down_and_up_loses_nothing() {
     ./check.sh >"$work/check" || die "before down: $(cat "$work/check")"
     remember >"$work/before"
     id=$(last_committed)
-    api node-1 "/v1/transactions/$id" | facts >"$work/fact"
+    api viewer node-1 "/v1/transactions/$id" --fail | facts >"$work/fact"
+    certs >"$work/certs"
     [ "$(wc -l <"$work/fact")" -ge 2 ] || die "the coordinators do not know $id"
     compose --profile watch down >/dev/null 2>&1
     [ -z "$(docker ps -aq --filter "label=com.docker.compose.project=$project")" ] || die "down left containers"
@@ -144,32 +205,45 @@ down_and_up_loses_nothing() {
     compose up --no-start load >/dev/null 2>&1 # for its volume
     remember >"$work/after"
     cmp "$work/before" "$work/after" || die "down and up has changed what is stored"
-    api node-2 "/v1/transactions/$id" | facts | diff "$work/fact" - || die "the coordinators tell otherwise of $id"
+    api viewer node-2 "/v1/transactions/$id" --fail | facts | diff "$work/fact" - || die "the coordinators tell otherwise of $id"
+    certs | cmp "$work/certs" || die "down and up has changed certificates or tokens"
     ./check.sh
     start
-    passed "down and up again: every row and the journal are the same, and the coordinators still know $id"
+    passed "down and up again: every row, the journal and the certificates are the same, and the coordinators still know $id"
 }
 
 # A node whose volume is gone has forgotten its votes: it must not begin anew by itself. It is removed, and its container
 # joins under an id that no node has had (docs/docker.md).
 refuses() { docker logs "$(container node-3)" 2>&1 | grep -q -- --bootstrap; }
-assent() { in_container agent-a assent "$@"; }
 lost_disk_is_replaced() {
     local from
-    docker rm -f "$(container node-3)" >/dev/null
+    docker rm -f "$(container node-3)" "$(container certs)" >/dev/null
     docker volume rm "${project}_node-3" >/dev/null
-    compose up -d --no-deps node-3 >/dev/null 2>&1
+    compose up -d node-3 >/dev/null 2>&1
     wait_for 60 "node-3 refuses to start without its log" refuses
     from=$(commits)
     wait_for 60 "the other two go on" committed_beyond $((from + 50))
     passed "a node that lost its volume refuses to start; the other two go on"
     assent cluster remove 3
     export ASSENT_NODE_3=4
-    compose up -d --no-deps node-3 >/dev/null 2>&1
+    compose up -d node-3 >/dev/null 2>&1
     wait_for 60 "node 4 can be added" assent cluster add 4 node-3.cluster:7481
     wait_for 60 "node 4 is one of three" all_is_well
     assent cluster status
     passed "its container has joined as node 4"
+}
+
+certificate() { in_container agent-a sha256sum identity/certificate.pem; }
+certificate_is_new() { [ "$(certificate)" != "$1" ]; }
+old_certificates_are_replaced() {
+    local before
+    before=$(certificate)
+    compose run --rm -T certs touch -d '301 days ago' agent-bank_a.pem >/dev/null 2>&1
+    compose up -d certs >/dev/null 2>&1
+    wait_for 60 "agent-a has a new certificate" certificate_is_new "$before"
+    docker restart "$(container agent-a)" >/dev/null
+    wait_for 60 "all is well with it" all_is_well
+    passed "a certificate of 300 days is replaced at the next up"
 }
 
 # The proof itself: whatever is put wrong by hand, it must say so.
@@ -223,6 +297,9 @@ step "up"
 start
 nobody_is_root
 doors_are_shut
+strangers_are_refused
+plaintext_is_refused
+each_has_its_own
 passwords_are_nowhere
 step "strikes"
 ./demo.sh "${1:-1}"
@@ -232,5 +309,6 @@ step "down, and up again"
 down_and_up_loses_nothing
 step "a lost volume"
 lost_disk_is_replaced
+old_certificates_are_replaced
 step "does the proof see what is wrong?"
 checker_is_checked
