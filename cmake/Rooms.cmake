@@ -36,7 +36,7 @@ endfunction()
 # so that tests link quickly and tests/pure-check.sh sees what they import; only GCC of Debian 12 can do that.
 set(AS_WHOLE_PROGRAM "")
 if(AS_LTO AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
-  set(AS_WHOLE_PROGRAM -flto=auto -ffat-lto-objects)
+  set(AS_WHOLE_PROGRAM -O3 -flto=auto -ffat-lto-objects)
 endif()
 
 function(as_whole program)
