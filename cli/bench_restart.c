@@ -17,6 +17,7 @@
 #define RESTARTS 5
 #define CLIENTS 32
 #define ASK_MS 5000
+#define KEPT_MAX "8000000" /* outcomes: more than all runs make within retention_ms */
 #define SNAPSHOTS 1
 #define PLAIN_RUNS_MAX 4
 #define SNAPSHOT_RUNS_MAX 60 /* each of --seconds, until so many came */
@@ -104,8 +105,8 @@ static bool configure(const struct large *large, const char *setting)
     struct sandbox *sandbox = large->sandbox;
     char error[512];
 
-    sandbox->options.settings.items[1] = setting;
-    sandbox->options.settings.count = setting ? 2 : 1;
+    sandbox->options.settings.items[2] = setting;
+    sandbox->options.settings.count = setting ? 3 : 2;
     if (sandbox_write_configs(sandbox) && sandbox_restart(sandbox, "node-1", NULL, error))
         return warm_up(large);
     complain("bench: %s", sandbox->error[0] ? sandbox->error : error);
@@ -191,12 +192,13 @@ bool bench_restart(struct loop *loop, const struct bench_table *table, uint64_t 
 {
     static struct sandbox sandbox;
     char environment[256];
-    struct sandbox_options options = {.databases = 2,
-                                      .null = true,
-                                      .quiet = true,
-                                      .node_program = "assent-bench-node",
-                                      .node_env = {1, {environment}},
-                                      .settings = {1, {"log.segment_kib=65536"}}};
+    struct sandbox_options options = {
+        .databases = 2,
+        .null = true,
+        .quiet = true,
+        .node_program = "assent-bench-node",
+        .node_env = {1, {environment}},
+        .settings = {2, {"log.segment_kib=65536", "limits.outcomes_max=" KEPT_MAX}}};
     struct large large = {&sandbox, *table, seconds, warmup};
     cJSON *raw = cJSON_AddObjectToObject(result, "restart_raw");
     bool well;

@@ -89,9 +89,10 @@ static uint32_t classify(const struct txn *txn, const struct as_submit *submit, 
     if (!known && as_id_uuid7_ms(submit->id, strlen(submit->id), &born_ms) &&
         (born_ms <= txn->table.evicted_ms || born_ms > txn->wall_ms + FUTURE_MS_MAX))
         return AS_REFUSAL_ID_EXPIRED;
-    if (drive->undecided >= drive->undecided_max ||
-        (!known && !txn_outcome_room(txn, drive->undecided, log_ms)))
+    if (drive->undecided >= drive->undecided_max)
         return AS_REFUSAL_OVERLOADED;
+    if (!known && !txn_outcome_room(txn, drive->undecided, log_ms))
+        return AS_REFUSAL_OUTCOMES_FULL;
     return AS_REFUSAL_COUNT;
 }
 

@@ -93,6 +93,9 @@ struct as_prepared_list {
       "the decision log has no space left; free some on its disk and try again")                \
     X(SHUTTING_DOWN, 503, "shutting_down", "this node is stopping; try another or again later") \
     X(OVERLOADED, 503, "overloaded", "too many transactions are in flight; try again later")    \
+    X(OUTCOMES_FULL, 503, "overloaded",                                                         \
+      "as many outcomes are kept as [limits] outcomes_max allows, and the oldest is younger "   \
+      "than retention_ms; try again later")                                                     \
     X(NOT_HEURISTIC, 409, "not_heuristic",                                                      \
       "this branch has no heuristic outcome that awaits an operator")                           \
     X(NO_SUCH_PARTICIPANT, 404, "no_such_participant",                                          \

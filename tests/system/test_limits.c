@@ -1,6 +1,6 @@
 /*
- * At the limits: all prepared slots of a server taken, and two hundred bad requests to a real
- * coordinator.
+ * At the limits: all prepared slots of a server taken, two hundred bad requests to a real
+ * coordinator, and one outcome more than it may keep.
  */
 #include "harness.h"
 
@@ -213,12 +213,42 @@ static void every_bad_request_has_its_answer(void **state)
     answer_free(&answer);
 }
 
+/* --- Outcomes --- */
+
+/* Nothing young is forgotten (R9), so there is an end; who meets it is told which limit it was. */
+static void young_outcomes_fill_the_table(void **state)
+{
+    enum { KEPT = 1000 };
+    static const char *const extra[] = {
+        "--null", "--set", "limits.outcomes_max=1000", "--set", "limits.retention_ms=3600000",
+        NULL};
+    static const char body[] = "{\"wait\":\"applied\",\"branches\":[{\"participant\":\"bank_a\","
+                               "\"statements\":[{\"sql\":\"UPDATE t SET x = 1\"}]}]}";
+    struct sandbox small;
+    struct answer answer;
+
+    (void)state;
+    sandbox_start(&small, extra);
+    for (int i = 0; i < KEPT; i++) {
+        http(&small, "/v1/transactions", body, DEADLINE_MS, &answer);
+        assert_status(&answer, 200);
+        answer_free(&answer);
+    }
+    http(&small, "/v1/transactions", body, DEADLINE_MS, &answer);
+    assert_status(&answer, 503);
+    assert_string_equal(answer_text(&answer, "code"), "overloaded");
+    assert_non_null(strstr(answer_text(&answer, "detail"), "outcomes_max"));
+    answer_free(&answer);
+    sandbox_stop(&small);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_transactions_than_slots_queue),
         cmocka_unit_test(slots_taken_by_others_abort_clearly),
         cmocka_unit_test(every_bad_request_has_its_answer),
+        cmocka_unit_test(young_outcomes_fill_the_table),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
