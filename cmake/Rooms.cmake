@@ -32,7 +32,7 @@ function(as_flags target)
   endif()
 endfunction()
 
-# Programs are optimised as a whole: 10 to 40 % more decisions a second (docs/performance.md). The rooms hold both forms,
+# Programs are optimised as a whole: a fifth more decisions a second (docs/performance.md). The rooms hold both forms,
 # so that tests link quickly and tests/pure-check.sh sees what they import; only GCC of Debian 12 can do that.
 set(AS_WHOLE_PROGRAM "")
 if(AS_LTO AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
