@@ -99,7 +99,8 @@ static bool warm_up(const struct large *large)
             bench_carry_out(large->sandbox->loop, &load, bench_http_thread, "warm", "", &figures));
 }
 
-/* So that no snapshot is taken, or the usual ones. The node starts again. */
+/* So that no snapshot is taken, or the usual ones; behind the two settings that bench_restart makes. The
+ * node starts again. */
 static bool configure(const struct large *large, const char *setting)
 {
     struct sandbox *sandbox = large->sandbox;

@@ -4,9 +4,9 @@
 #   ASSENT_NODE     this node's id
 #   ASSENT_NODES    1=HOST:PORT, 2=HOST:PORT, ...: all founders; a node that is none of them joins
 #
-# /var/lib/assent is this node's volume; identity/ in it is of certs.sh. /cluster is shared by the nodes: it holds what is drawn once for all (the
-# incarnation), and who has begun. The latter is not kept beside the log on purpose: a node whose log is lost must not
-# begin anew, for it has forgotten its votes (docs/operations.md, "A node that lost its disk").
+# /var/lib/assent is this node's volume; identity/ in it is of certs.sh. /cluster is shared by the nodes: it holds what is
+# drawn once for all (the incarnation), and who has begun. The latter is not kept beside the log on purpose: a node whose
+# log is lost must not begin anew, for it has forgotten its votes (docs/operations.md, "A node that lost its disk").
 set -eu
 node=${ASSENT_NODE:?} nodes=${ASSENT_NODES:?}
 log=/var/lib/assent/log identity=/var/lib/assent/identity

@@ -5,19 +5,30 @@
 #include "observe.h"
 #include "oracle.h"
 
-const struct oracle_finish *rule_r8_finish_of(struct sim *sim, const struct txn_entry *entry)
+/* NULL: it is of another type. Good until the next call. */
+static const struct txn_record *record_of(struct sim *sim, const struct txn_entry *entry,
+                                          uint8_t type)
 {
     static struct txn_record record;
-    struct oracle_finish *finish;
 
-    if (entry->type != TXN_RECORD_FINISH)
+    if (entry->type != type)
         return NULL;
     SIM_CHECK(sim, "log", !txn_record_take(entry->type, entry->payload, &record),
-              "a FINISH record cannot be read");
-    finish = sim_alloc(sim, sizeof *finish + record.finish.count * sizeof(struct sim_attempt *));
-    finish->count = record.finish.count;
+              "a %s record cannot be read", txn_record_type_text(type));
+    return &record;
+}
+
+const struct oracle_finish *rule_r8_finish_of(struct sim *sim, const struct txn_entry *entry)
+{
+    const struct txn_record *record = record_of(sim, entry, TXN_RECORD_FINISH);
+    struct oracle_finish *finish;
+
+    if (!record)
+        return NULL;
+    finish = sim_alloc(sim, sizeof *finish + record->finish.count * sizeof(struct sim_attempt *));
+    finish->count = record->finish.count;
     for (uint32_t i = 0; i < finish->count; i++) {
-        struct as_attempt number = txn_record_attempt(&record, i);
+        struct as_attempt number = txn_record_attempt(record, i);
 
         finish->attempts[i] = attempt_of(sim, number);
         SIM_CHECK(sim, "R8", finish->attempts[i],
@@ -43,15 +54,13 @@ void rule_r8_commit_sent(const struct as_env *env, struct sim_branch *branch)
 
 const struct as_attempt *rule_r8_horizon_of(struct sim *sim, const struct txn_entry *entry)
 {
-    static struct txn_record record;
+    const struct txn_record *record = record_of(sim, entry, TXN_RECORD_HORIZON);
     struct as_attempt *horizon;
 
-    if (entry->type != TXN_RECORD_HORIZON)
+    if (!record)
         return NULL;
-    SIM_CHECK(sim, "log", !txn_record_take(entry->type, entry->payload, &record),
-              "a HORIZON record cannot be read");
     horizon = sim_alloc(sim, sizeof *horizon);
-    *horizon = record.horizon;
+    *horizon = record->horizon;
     return horizon;
 }
 

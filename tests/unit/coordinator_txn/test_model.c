@@ -268,15 +268,19 @@ static void propose(const struct txn_effect *effect)
     keep(&world.pending, &world.pending_count, &entry);
 }
 
+static void take_record(const struct entry *entry, struct txn_record *ret)
+{
+    assert_int_equal(
+        txn_record_take(entry->type, (struct as_bytes){entry->payload, entry->len}, ret), AS_OK);
+}
+
 /* The oracle's own reading of R1. */
 static void read_commit(const struct entry *entry)
 {
     struct txn_record record;
     struct try *try;
 
-    assert_int_equal(
-        txn_record_take(entry->type, (struct as_bytes){entry->payload, entry->len}, &record),
-        AS_OK);
+    take_record(entry, &record);
     try = try_of(record.commit.attempt);
     assert_non_null(try);
     /* Where outcomes are evicted early an id may run again, and commit again. */
@@ -298,35 +302,31 @@ static void read_acknowledge(const struct entry *entry)
     struct txn_record record;
     struct try *try;
 
-    assert_int_equal(
-        txn_record_take(entry->type, (struct as_bytes){entry->payload, entry->len}, &record),
-        AS_OK);
+    take_record(entry, &record);
     try = try_of(record.acknowledge.attempt);
     assert_non_null(try);
     assert_true(try->twigs[record.acknowledge.branch - 1].heuristic);
     try->twigs[record.acknowledge.branch - 1].acked = true;
 }
 
+/* FINISH may speak for the others now (R8). */
 static void read_heuristic(const struct entry *entry)
 {
     struct txn_record record;
     struct try *try;
 
-    assert_int_equal(
-        txn_record_take(entry->type, (struct as_bytes){entry->payload, entry->len}, &record),
-        AS_OK);
+    take_record(entry, &record);
     try = try_of(record.heuristic.attempt);
     assert_true(try && try->twigs[record.heuristic.branch - 1].heuristic);
     try->twigs[record.heuristic.branch - 1].reported = true;
 }
 
+/* Nobody is told again what it names (R8). */
 static void read_finish(const struct entry *entry)
 {
     struct txn_record record;
 
-    assert_int_equal(
-        txn_record_take(entry->type, (struct as_bytes){entry->payload, entry->len}, &record),
-        AS_OK);
+    take_record(entry, &record);
     for (uint32_t i = 0; i < record.finish.count; i++)
         try_of(txn_record_attempt(&record, i))->finished = true;
 }
